@@ -1,0 +1,2 @@
+//! The integration tests: one binary, see `docs/design.md`.
+fn main() {}

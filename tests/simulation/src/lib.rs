@@ -1,0 +1,1 @@
+//! A world in one process: the operator, a simulated Kubernetes API and twins.

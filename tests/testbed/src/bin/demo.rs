@@ -1,0 +1,2 @@
+//! Shows the product working: `cargo demo`.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Runs one twin alone: `cargo twin octopus`.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The ground the project is tested on: a real Kubernetes control plane, twins of the deploy
+//! servers, and the demo. It knows nothing of the operator's code.
