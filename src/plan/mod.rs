@@ -2,4 +2,7 @@
 //!
 //! No clock, no client, no `async`, no chance: time and random bytes come in as facts.
 
+pub mod backoff;
+pub mod marker;
 pub mod port;
+pub mod record;
