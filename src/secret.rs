@@ -28,10 +28,13 @@ impl KeyMaterial {
     pub fn fingerprint(&self) -> String {
         use std::fmt::Write as _;
         let digest = Sha256::digest(self.expose().as_bytes());
-        digest.iter().take(8).fold(String::with_capacity(16), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        digest
+            .iter()
+            .take(8)
+            .fold(String::with_capacity(16), |mut hex, byte| {
+                let _ = write!(hex, "{byte:02x}");
+                hex
+            })
     }
 }
 
@@ -47,7 +50,10 @@ mod tests {
 
     #[test]
     fn debug_never_shows_the_plaintext() {
-        assert_eq!(format!("{:?}", KeyMaterial::new("API-CANARY")), "KeyMaterial(redacted)");
+        assert_eq!(
+            format!("{:?}", KeyMaterial::new("API-CANARY")),
+            "KeyMaterial(redacted)"
+        );
     }
 
     #[test]
