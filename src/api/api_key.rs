@@ -1,0 +1,494 @@
+//! [`ApiKey`]: one API key, for ever or for a while.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::CustomResource;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::{FreeForm, LocalRef, Period, period};
+
+/// An API key on a deploy server: minted there for a ServiceAccount, delivered in a Secret, proven
+/// to work, rotated before it expires, and revoked when this object is deleted.
+#[derive(CustomResource, JsonSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "apikeys.dev",
+    version = "v1alpha1",
+    kind = "ApiKey",
+    plural = "apikeys",
+    namespaced,
+    status = "ApiKeyStatus",
+    derive = "PartialEq",
+    shortname = "apk",
+    category = "apikey-operator"
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiKeySpec {
+    /// The ServiceAccount, in the same namespace, whose key this is. Immutable.
+    pub service_account_ref: LocalRef,
+
+    /// What the key is for, in a few words: "GitHub Actions deploys". It is shown on the server
+    /// beside the key. A change shows on the next key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purpose: Option<String>,
+
+    /// The person for whom the key is asked, as whoever writes the manifest claims: "Jane Doe". It
+    /// is shown on the server beside the key. A change shows on the next key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<String>,
+
+    /// How long a key lives: `30d`, `12h`, `1d12h`. The server itself refuses the key afterwards,
+    /// or, where a server knows no expiry, the operator revokes it then. Default: the
+    /// defaultLifetime of the connection's key policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<Period>,
+
+    /// When and how the key is replaced.
+    #[serde(default)]
+    pub rotation: Rotation,
+
+    /// The Secret that holds the key.
+    #[serde(default)]
+    pub secret: SecretSpec,
+
+    /// Workloads of the same namespace that are restarted after each rotation. The operator must
+    /// have been given the right to do so (a value of the chart).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub restart: Vec<Workload>,
+
+    /// `true` revokes all keys of this ApiKey and removes its Secret, now. Back to `false`: a new
+    /// key is made.
+    #[serde(default)]
+    pub revoked: bool,
+
+    /// While `true` nothing is made, rotated or healed. Expiry, revocation and deletion go on.
+    #[serde(default)]
+    pub suspend: bool,
+
+    /// What becomes of the keys on the server when this object is deleted. May also be set while
+    /// the deletion waits: `Retain` lets the object go when its server is gone for ever.
+    #[serde(default)]
+    pub deletion_policy: KeyDeletionPolicy,
+
+    /// Deletes this object so long after it has expired (rotation.mode Never) or was revoked. Not
+    /// for manifests that a GitOps tool applies again and again. Default: it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_after_finished: Option<Period>,
+
+    /// What only StackStorm's keys have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stack_storm: Option<StackStormKey>,
+
+    /// What only Elasticsearch's keys have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elasticsearch: Option<ElasticsearchKey>,
+}
+
+/// When and how a key is replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Rotation {
+    /// `BeforeExpiry` makes a new key in time. `Never` makes one key only: at its end the ApiKey is
+    /// Expired for good and its Secret goes.
+    pub mode: RotationMode,
+
+    /// How long before the expiry the next key is made: a period (`10d`), or a part of the lifetime
+    /// (`33%`). Default: a third of the lifetime.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub renew_before: Option<RenewBefore>,
+
+    /// When rotations should happen, if they can: a preference, never a reason to let a key expire.
+    /// Default: at any time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub windows: Vec<Window>,
+
+    /// How long a replaced key still works, so that its users have time to read the new one. Never
+    /// past its own expiry.
+    pub overlap: Period,
+}
+
+impl Default for Rotation {
+    fn default() -> Self {
+        Self {
+            mode: RotationMode::default(),
+            renew_before: None,
+            windows: Vec::new(),
+            overlap: Period::hours(24),
+        }
+    }
+}
+
+/// Whether a key is followed by another one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RotationMode {
+    /// A new key is made before the old one expires.
+    #[default]
+    BeforeExpiry,
+    /// There is one key only, and an end.
+    Never,
+}
+
+/// A time of the week in which rotations are welcome.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Window {
+    /// When the window opens, as five cron fields: minute, hour, day of month, month, day of week.
+    /// Example: `0 2 * * 1-5`.
+    pub schedule: String,
+
+    /// How long it stays open. Example: `3h`.
+    pub duration: Period,
+
+    /// The time zone of the schedule, by its name in the IANA database. Example: `Europe/Oslo`.
+    /// Default: UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+}
+
+/// How long before the expiry the next key is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RenewBefore {
+    /// So long before it.
+    Period(Period),
+    /// So many hundredths of the lifetime before it: 1 to 99.
+    Percent(u8),
+}
+
+/// A text that is no [`RenewBefore`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("neither a period such as 10d nor a percentage from 1% to 99%: {0:?}")]
+pub struct NotARenewBefore(String);
+
+impl FromStr for RenewBefore {
+    type Err = NotARenewBefore;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let refused = || NotARenewBefore(text.chars().take(period::MAX_CHARS).collect());
+        let Some(percent) = text.strip_suffix('%') else {
+            return text.parse().map(Self::Period).map_err(|_| refused());
+        };
+        match percent.as_bytes() {
+            [b'1'..=b'9'] | [b'1'..=b'9', b'0'..=b'9'] => {
+                percent.parse().map(Self::Percent).map_err(|_| refused())
+            }
+            _ => Err(refused()),
+        }
+    }
+}
+
+impl fmt::Display for RenewBefore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Period(period) => period.fmt(f),
+            Self::Percent(percent) => write!(f, "{percent}%"),
+        }
+    }
+}
+
+impl Serialize for RenewBefore {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for RenewBefore {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
+    }
+}
+
+impl JsonSchema for RenewBefore {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "RenewBefore".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": format!("^[1-9][0-9]?%$|{}", period::PATTERN),
+            "minLength": period::MIN_CHARS,
+            "maxLength": period::MAX_CHARS,
+        })
+    }
+}
+
+/// The Secret that holds a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SecretSpec {
+    /// The Secret's name. Immutable. Default: the ApiKey's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+
+    /// The Secret's type: `Opaque`, or a type of your own. Immutable.
+    #[serde(rename = "type")]
+    pub type_: String,
+
+    /// Labels for the Secret. Those of Kubernetes, Helm, Argo CD, Flux and this operator are
+    /// reserved.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+
+    /// Annotations for the Secret. Those of Kubernetes, Helm, Argo CD, Flux and this operator are
+    /// reserved.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+
+    /// While a replaced key still works, keep it too, in entries named `PREVIOUS_…`.
+    pub keep_previous: bool,
+
+    /// Entries of the Secret, by name, each a template; they replace the default entries. A
+    /// template sees `key`, `id`, `url`, `username`, `serial`, `expiresAt` and `previous`. Example:
+    /// `config.json: '{"url": "{{ url }}", "key": "{{ key }}"}'`. Default: what the server's own
+    /// tools read from their environment (`OCTOPUS_URL` and `OCTOPUS_API_KEY`, …).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub data: BTreeMap<String, String>,
+
+    /// Take over a Secret that exists already, once, if it carries the annotation
+    /// `apikeys.dev/adopt-by: <name of this ApiKey>`. At the end only our entries are taken out of
+    /// it.
+    pub adopt: bool,
+}
+
+impl Default for SecretSpec {
+    fn default() -> Self {
+        Self {
+            name: None,
+            type_: "Opaque".to_owned(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            keep_previous: false,
+            data: BTreeMap::new(),
+            adopt: false,
+        }
+    }
+}
+
+/// A workload that is restarted after a rotation.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Workload {
+    /// Its kind.
+    pub kind: WorkloadKind,
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// What kind of workload is restarted.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+pub enum WorkloadKind {
+    /// A Deployment.
+    Deployment,
+    /// A StatefulSet.
+    StatefulSet,
+    /// A DaemonSet.
+    DaemonSet,
+}
+
+/// What becomes of the keys on the server when an ApiKey is deleted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum KeyDeletionPolicy {
+    /// They are revoked before the object goes.
+    #[default]
+    Revoke,
+    /// They stay alive until they expire.
+    Retain,
+}
+
+/// What only StackStorm's keys have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct StackStormKey {
+    /// Metadata of the key on the server. Names that start with `$` are refused there.
+    #[serde(skip_serializing_if = "FreeForm::is_empty")]
+    pub metadata: FreeForm,
+
+    /// `false` disables the living key on the server, `true` enables it again.
+    pub enabled: bool,
+}
+
+impl Default for StackStormKey {
+    fn default() -> Self {
+        Self {
+            metadata: FreeForm::default(),
+            enabled: true,
+        }
+    }
+}
+
+/// What only Elasticsearch's keys have.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ElasticsearchKey {
+    /// What the key may do, by role name, as in Elasticsearch's create API key request; never more
+    /// than its account may. Default: all that its account may.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub role_descriptors: BTreeMap<String, FreeForm>,
+
+    /// Metadata of the key on the server. Names that start with `_` are refused there.
+    #[serde(skip_serializing_if = "FreeForm::is_empty")]
+    pub metadata: FreeForm,
+}
+
+/// What was found and done last: a mirror for people, never the ground of a decision.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ApiKeyStatus {
+    /// The generation of the spec that this status speaks of; -1 until somebody has looked.
+    pub observed_generation: i64,
+
+    /// How things stand: Ready, Reconciling, Stalled, UpToDate, each with its reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+
+    /// The number of the current key among all keys of this ApiKey; 0 before the first one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub serial: Option<u64>,
+
+    /// The Secret that holds the key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_name: Option<String>,
+
+    /// Who asked for the key, as the admission policy saw it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requested_by: Option<String>,
+
+    /// The key that is in the Secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub current: Option<CurrentKey>,
+
+    /// Replaced keys that still work for a while.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub retiring: Vec<RetiringKey>,
+
+    /// When the next rotation is due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotate_at: Option<Time>,
+
+    /// The text of the annotation `apikeys.dev/rotate` that was acted on last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_handled_rotate: Option<String>,
+
+    /// When this ApiKey expired for good or was revoked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Time>,
+
+    /// How many tries in a row have failed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub failures: u32,
+
+    /// The last try that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<LastFailure>,
+
+    /// Workloads that were restarted after the last rotation.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub restarted: Vec<Restarted>,
+}
+
+impl Default for ApiKeyStatus {
+    fn default() -> Self {
+        Self {
+            observed_generation: -1,
+            conditions: Vec::new(),
+            serial: None,
+            secret_name: None,
+            requested_by: None,
+            current: None,
+            retiring: Vec::new(),
+            rotate_at: None,
+            last_handled_rotate: None,
+            finished_at: None,
+            failures: 0,
+            last_failure: None,
+            restarted: Vec::new(),
+        }
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde's skip_serializing_if asks for it"
+)]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+/// The key that is in the Secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CurrentKey {
+    /// The server's id of the key.
+    pub id: String,
+    /// Its number among all keys of this ApiKey.
+    pub serial: u64,
+    /// The random part of the attempt that made it.
+    pub nonce: String,
+    /// What the server shows of the key's value to tell keys apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// When the server made it.
+    pub created_at: Time,
+    /// When it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
+    /// When it was seen to work.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proven_at: Option<Time>,
+}
+
+/// A replaced key that still works for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RetiringKey {
+    /// The server's id of the key.
+    pub id: String,
+    /// Its number among all keys of this ApiKey.
+    pub serial: u64,
+    /// When the server made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Time>,
+    /// When it ends by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
+    /// When it is revoked.
+    pub revoke_at: Time,
+}
+
+/// The last try that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LastFailure {
+    /// Why, in the word of a condition's reason.
+    pub reason: String,
+    /// Why, in a sentence.
+    pub message: String,
+    /// When.
+    pub at: Time,
+}
+
+/// A workload that was restarted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Restarted {
+    /// Its kind.
+    pub kind: WorkloadKind,
+    /// Its name.
+    pub name: String,
+    /// When.
+    pub at: Time,
+}
