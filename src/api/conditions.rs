@@ -271,7 +271,8 @@ fn written(finding: &Finding, before: Option<&Condition>, now: Timestamp) -> Con
     }
 }
 
-fn one_line(message: &str) -> String {
+/// A message as conditions carry it: one line of at most [`MESSAGE_CHARS`] characters.
+pub fn one_line(message: &str) -> String {
     let mut chars = message
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c });

@@ -1,20 +1,20 @@
 //! When to try again. Reckoned from the count of failures in status, which is kept for patience
 //! only: nothing unsafe follows from a wrong count.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use super::marker::short_hash;
 
-/// The longest wait between two tries.
-const LONGEST: SignedDuration = SignedDuration::from_mins(5);
-/// The count at which [`LONGEST`] is reached; counting on would only cost writes.
-pub const MOST_FAILURES: i32 = 10;
+/// The longest wait between two tries, where the server may come back at any time.
+pub const LONGEST: SignedDuration = SignedDuration::from_mins(5);
+/// Counting on beyond this would only cost writes.
+pub const MOST_FAILURES: u32 = 12;
 
-/// The wait after the n-th failure in a row: 1 s · 2ⁿ⁻¹, at most five minutes, and up to a quarter
+/// The wait after the n-th failure in a row: 1 s · 2ⁿ⁻¹, at most `longest`, and up to a quarter
 /// more, spread by `seed` (a uid), so that a fleet that failed together does not come back together.
-pub fn wait(failures: i32, seed: &str) -> SignedDuration {
+pub fn wait(failures: u32, longest: SignedDuration, seed: &str) -> SignedDuration {
     let doubled = 1_i64 << failures.clamp(1, MOST_FAILURES).saturating_sub(1);
-    let plain = SignedDuration::from_secs(doubled).min(LONGEST);
+    let plain = SignedDuration::from_secs(doubled).min(longest);
     plain + spread(plain / 4, seed)
 }
 
@@ -25,13 +25,6 @@ pub fn spread(width: SignedDuration, seed: &str) -> SignedDuration {
     SignedDuration::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
 }
 
-/// When the next try may start, given when the last one failed.
-pub fn not_before(failures: i32, last_failure: Timestamp, seed: &str) -> Timestamp {
-    last_failure
-        .saturating_add(wait(failures, seed))
-        .unwrap_or(Timestamp::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,26 +33,26 @@ mod tests {
     fn waits_double_up_to_five_minutes() {
         let mut last = SignedDuration::ZERO;
         for failures in 1..40 {
-            let wait = wait(failures, "seed");
+            let wait = wait(failures, LONGEST, "seed");
             assert!(wait >= last, "after {failures} failures");
             assert!(wait <= LONGEST * 5 / 4);
             last = wait;
         }
-        assert!(wait(1, "seed") < SignedDuration::from_millis(1251));
+        assert!(wait(1, LONGEST, "seed") < SignedDuration::from_millis(1251));
         assert!(last >= LONGEST);
     }
 
     #[test]
     fn a_fleet_is_spread() {
         let waits: std::collections::BTreeSet<_> = (0..100)
-            .map(|n| wait(9, &n.to_string()).as_millis())
+            .map(|n| wait(9, LONGEST, &n.to_string()).as_millis())
             .collect();
         assert!(waits.len() > 90, "{} different waits", waits.len());
     }
 
     #[test]
     fn any_count_is_taken() {
-        assert!(wait(i32::MIN, "") > SignedDuration::ZERO);
-        assert!(wait(i32::MAX, "") >= LONGEST);
+        assert!(wait(0, LONGEST, "") > SignedDuration::ZERO);
+        assert!(wait(u32::MAX, LONGEST, "") >= LONGEST);
     }
 }

@@ -53,7 +53,7 @@ impl Serial {
     }
 
     /// The serial of this number; `None` for what cannot be a serial.
-    pub fn from_number(number: i64) -> Option<Self> {
+    pub fn from_number(number: u64) -> Option<Self> {
         u32::try_from(number)
             .ok()
             .filter(|n| *n > 0 && *n < u32::MAX)
@@ -61,8 +61,8 @@ impl Serial {
     }
 
     /// The number.
-    pub fn number(self) -> i64 {
-        i64::from(self.0)
+    pub fn number(self) -> u64 {
+        u64::from(self.0)
     }
 
     /// The next one.

@@ -1,0 +1,134 @@
+//! One ApiKey: from everything that one pass knows about it ([`Seen`]) to the one step that comes
+//! next ([`Step`]).
+//!
+//! | file | what is in it |
+//! | --- | --- |
+//! | `facts` | what a pass knows, and what one effect answered |
+//! | `living` | a key that is wanted: make it, publish it, rotate it, retire the old ones |
+//! | `ending` | a key that is not: expired, revoked, deleted, retained |
+//! | `status` | the mirror for people |
+//! | `fold` | what an answer changes in the facts |
+//!
+//! Invariants kept here: nothing is minted before an intent is recorded and the Secret rehearsed;
+//! nothing is revoked that a list did not show with our marker and this ApiKey's uid, nor the key
+//! that the Secret holds, nor before its time; a decision to revoke, unpublish or close is taken on
+//! facts read live, never on cached ones; nothing safe rests on status.
+
+mod ending;
+mod facts;
+mod fold;
+mod living;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use jiff::Timestamp;
+
+pub use facts::*;
+
+use super::port::{KeyId, Order};
+use super::record::{Intent, Retiring};
+use crate::api::ApiKeyStatus;
+
+/// One remote effect, or none.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Nothing is to be done until `wake`.
+    Idle,
+    /// Read the ApiKey and the Secret live.
+    Refresh,
+    /// List the account's keys; one begun after `newer_than` will do.
+    Look {
+        /// The list must have begun strictly later.
+        newer_than: Timestamp,
+    },
+    /// Put the finalizer back, and write the intent anew where its end has changed.
+    Guard {
+        /// The intent as it shall be, when it is to be written.
+        intent: Option<Intent>,
+    },
+    /// Record the finalizer and this intent, in one write that must win.
+    Open(Intent),
+    /// Try the Secret's write without effect, and read the ServiceAccount live.
+    Rehearse,
+    /// Have the server make a key.
+    Mint(Order),
+    /// Sign in with the new key.
+    Prove,
+    /// Write the new key into the Secret.
+    Publish(Publication),
+    /// Write the status.
+    Record(Box<ApiKeyStatus>),
+    /// Revoke one key.
+    Revoke {
+        /// Which.
+        id: KeyId,
+        /// Why.
+        why: Why,
+    },
+    /// Take the Secret away.
+    Unpublish,
+    /// Change what the Secret says of itself, never its current value.
+    Amend(Amendment),
+    /// Note on the ServiceAccount which keys stay.
+    Retain(Vec<KeyId>),
+    /// Delete the ApiKey, long after it has ended.
+    Remove,
+    /// Take the finalizer off.
+    Close,
+}
+
+/// Why a key is revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// It was made in this pass and will not be published.
+    Unwanted,
+    /// Its overlap is over.
+    Retired,
+    /// Its ApiKey has ended, or is going.
+    Ended,
+}
+
+/// What is written to the Secret beside the new key's value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Publication {
+    /// The key.
+    pub published: Published,
+    /// The replaced keys that still live.
+    pub retiring: Vec<Retiring>,
+    /// The rotation request that this key answers.
+    pub rotate_handled: Option<String>,
+}
+
+/// What is changed on a Secret whose value stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Amendment {
+    /// Labels and annotations as the manifest has them.
+    Dress,
+    /// No owner any more: the Secret outlives its ApiKey.
+    Release,
+}
+
+/// The answer of the planner.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// What to do now.
+    pub step: Step,
+    /// When to look again, if nothing happens before.
+    pub wake: Timestamp,
+}
+
+/// The one next step for this ApiKey.
+pub fn plan(seen: &Seen) -> Plan {
+    let step = if let Some(cause) = ending::cause(seen) {
+        ending::step(seen, cause)
+    } else {
+        living::step(seen)
+    };
+    Plan {
+        step,
+        wake: status::wake(seen),
+    }
+}
+
+pub use fold::fold;

@@ -1,0 +1,162 @@
+//! When a key ends, and when the next one is due. Arithmetic only.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Stop;
+use super::port::KeyExpiry;
+use crate::api::conditions::Reason;
+
+/// How long a key lives when neither its manifest nor the connection says.
+pub const DEFAULT_LIFETIME: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// How long a replaced key works on when its manifest does not say.
+pub const DEFAULT_OVERLAP: SignedDuration = SignedDuration::from_hours(24);
+/// Two ends of a key that are nearer than this are the same: servers round, clocks differ.
+const SAME: SignedDuration = SignedDuration::from_mins(2);
+
+/// What bounds the life of a key.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Bounds {
+    /// What a key gets that asks for nothing (the connection's `keyPolicy`).
+    pub default_lifetime: Option<SignedDuration>,
+    /// The longest life that the connection's policy and the grant allow.
+    pub max_lifetime: Option<SignedDuration>,
+    /// What the server allows.
+    pub server: KeyExpiry,
+    /// When the connection's own credential ends, which no key made with it outlives (Octopus
+    /// documentation, "How to create an API key").
+    pub credential_expires_at: Option<Timestamp>,
+}
+
+/// Whether a policy may stop a key, or only shorten it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occasion {
+    /// There is no key yet: what asks for too much is refused.
+    First,
+    /// A key is to be replaced: a rule must not become an outage.
+    Replacement,
+}
+
+/// The end of a key, and why it is not the one that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// When the key ends.
+    pub at: Timestamp,
+    /// What shortened it, if anything did.
+    pub clipped: Option<Stop>,
+}
+
+/// When a key that is made at `from` shall end, having asked for `wish`, and not after `limit`.
+///
+/// # Errors
+/// `PolicyViolation` when a first key asks for more than policy, grant or server allow.
+pub fn end(
+    wish: Option<SignedDuration>,
+    limit: Option<Timestamp>,
+    bounds: &Bounds,
+    occasion: Occasion,
+    from: Timestamp,
+) -> Result<End, Stop> {
+    let server_max = bounds.server.max_days.map(|days| {
+        SignedDuration::from_hours(24).saturating_mul(i32::try_from(days).unwrap_or(i32::MAX))
+    });
+    let rules = [
+        (bounds.max_lifetime, "the connection's key policy or grant"),
+        (server_max, "the server"),
+    ];
+    let lifetime = wish.or(bounds.default_lifetime).unwrap_or(DEFAULT_LIFETIME);
+    let mut end = End {
+        at: after(from, lifetime),
+        clipped: None,
+    };
+    for (max, who) in rules {
+        let Some(max) = max.filter(|max| *max < lifetime) else {
+            continue;
+        };
+        if wish.is_some() && occasion == Occasion::First {
+            return Err(Stop::new(
+                Reason::PolicyViolation,
+                format!(
+                    "The lifetime of {} is longer than the {} that {who} allows. Set spec.lifetime to {} or less.",
+                    days(lifetime),
+                    days(max),
+                    days(max)
+                ),
+            ));
+        }
+        end.shorten(after(from, max), wish.is_some(), who);
+    }
+    if let Some(credential) = bounds.credential_expires_at {
+        end.shorten(
+            credential,
+            true,
+            "the end of the connection's own credential",
+        );
+    }
+    if let Some(limit) = limit.filter(|limit| *limit < end.at) {
+        end.at = limit;
+    }
+    Ok(end)
+}
+
+impl End {
+    fn shorten(&mut self, at: Timestamp, warn: bool, who: &str) {
+        if at >= self.at {
+            return;
+        }
+        self.at = at;
+        if warn {
+            self.clipped = Some(Stop::new(
+                Reason::LifetimeClipped,
+                format!(
+                    "The key ends sooner than asked, because {who} does not allow more. Shorten spec.lifetime, or have that limit raised."
+                ),
+            ));
+        }
+    }
+}
+
+/// When a key that lives from `created_at` to `expires_at` is due for replacement: `before` its
+/// end, by default a third of its life; never within the first half of its life.
+pub fn due(created_at: Timestamp, expires_at: Timestamp, before: Option<Before>) -> Timestamp {
+    let life = expires_at
+        .duration_since(created_at)
+        .max(SignedDuration::ZERO);
+    let before = match before {
+        None => life / 3,
+        Some(Before::Period(period)) => period,
+        Some(Before::Percent(percent)) => life.saturating_mul(i32::from(percent.min(100))) / 100,
+    };
+    expires_at
+        .saturating_sub(before.min(life / 2))
+        .unwrap_or(created_at)
+}
+
+/// How long before its end a key is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Before {
+    /// So long.
+    Period(SignedDuration),
+    /// So many hundredths of its life.
+    Percent(u8),
+}
+
+/// Whether `late` is later than `early` by more than rounding and clocks explain.
+pub fn clearly_later(late: Timestamp, early: Timestamp) -> bool {
+    late.duration_since(early) > SAME
+}
+
+/// `from` and so long; the end of time when there is no such date.
+pub fn after(from: Timestamp, length: SignedDuration) -> Timestamp {
+    from.saturating_add(length).unwrap_or(Timestamp::MAX)
+}
+
+/// A length in words for people.
+fn days(length: SignedDuration) -> String {
+    let hours = length.as_hours();
+    match (hours / 24, hours % 24) {
+        (0, 0) => format!("{}m", length.as_mins()),
+        (0, hours) => format!("{hours}h"),
+        (days, 0) => format!("{days}d"),
+        (days, hours) => format!("{days}d{hours}h"),
+    }
+}
