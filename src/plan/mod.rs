@@ -5,8 +5,11 @@
 //! `fold` takes the answer of that effect back into the facts, so that the shell can go on within
 //! a pass without reading everything anew.
 
+pub mod account;
 pub mod backoff;
+pub mod connection;
 pub mod fault;
+pub mod grant;
 pub mod key;
 pub mod marker;
 pub mod port;

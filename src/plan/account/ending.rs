@@ -1,0 +1,155 @@
+//! An account whose ServiceAccount is being deleted.
+
+use jiff::Timestamp;
+
+use super::{Lookup, Maker, Remote, Seen, Step, living, status, sweep};
+use crate::api::conditions::Reason;
+use crate::api::{AccountDeletionPolicy, Management};
+use crate::plan::grant::{Allowance, Retain};
+use crate::plan::key::{Finalizer, Freshness};
+use crate::plan::port::{AccountDraft, AccountId, Activity, RemoteAccount};
+use crate::plan::rotation::after;
+use crate::plan::{LANDS_WITHIN, Stop};
+
+/// The next step for an account that goes.
+pub(super) fn step(seen: &Seen) -> Step {
+    let written = || status::record(seen).unwrap_or(Step::Idle);
+    if seen.pass.setback.is_some() {
+        return written();
+    }
+    next(seen).unwrap_or_else(|_| written())
+}
+
+/// The next effect towards the end, or what it waits for.
+pub(super) fn next(seen: &Seen) -> Result<Step, Stop> {
+    if seen.freshness == Freshness::Cached {
+        return Ok(Step::Refresh);
+    }
+    if seen.object.finalizer == Finalizer::Missing {
+        return Ok(Step::Idle);
+    }
+    if seen.census.freshness == Freshness::Cached {
+        return Ok(Step::Census);
+    }
+    let needed: Vec<&str> = seen.census.keys.values().filter(|key| key.here).map(|key| key.home.as_str()).collect();
+    if !needed.is_empty() {
+        return Err(in_use(&needed));
+    }
+    match fate(seen) {
+        Fate::Stays => Ok(Step::Close),
+        Fate::Goes(policy) => goes(seen, policy),
+    }
+}
+
+fn in_use(homes: &[&str]) -> Stop {
+    let named = homes.iter().take(3).copied().collect::<Vec<_>>().join(", ");
+    let more = homes.len().saturating_sub(3);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    Stop::new(Reason::InUse, format!("ApiKeys still use this account: {named}{more}. Delete them, or leave it; it goes when they are gone."))
+}
+
+/// What becomes of the account.
+enum Fate {
+    /// It stays as it is.
+    Stays,
+    /// It goes, or is disabled.
+    Goes(AccountDeletionPolicy),
+}
+
+fn fate(seen: &Seen) -> Fate {
+    let pins = &seen.object.pins;
+    let ours = pins.installation.as_ref() == Some(&seen.claim.installation);
+    let pending = pins.account.is_some() || pins.free_at.is_some();
+    if seen.object.spec.management != Management::Managed || !ours || !pending || seen.rival.is_some() {
+        return Fate::Stays;
+    }
+    let made = pins.maker == Maker::Us || pins.free_at.is_some();
+    let default = if made { AccountDeletionPolicy::Delete } else { AccountDeletionPolicy::Retain };
+    let may_retain = !matches!(seen.grant, Ok(Allowance { retain: Retain::Refused, .. }));
+    match seen.object.spec.deletion_policy.unwrap_or(default) {
+        // What we only took over is never deleted; what we added to it is taken back.
+        AccountDeletionPolicy::Delete if !made => Fate::Goes(AccountDeletionPolicy::Retain),
+        AccountDeletionPolicy::Retain if seen.object.spec.deletion_policy.is_some() && may_retain => Fate::Stays,
+        AccountDeletionPolicy::Retain if made => Fate::Goes(AccountDeletionPolicy::Delete),
+        policy => Fate::Goes(policy),
+    }
+}
+
+fn goes(seen: &Seen, policy: AccountDeletionPolicy) -> Result<Step, Stop> {
+    let route = seen.connection.as_ref().map_err(|stop| {
+        Stop::new(stop.reason, format!("{} If the server is gone for ever, set spec.deletionPolicy to Retain.", stop.message))
+    })?;
+    if seen.object.pins.server.as_ref().is_some_and(|server| *server != route.reach.identity) {
+        return Err(Stop::plain(Reason::IdentityChanged));
+    }
+    if seen.pass.deleted {
+        return Ok(Step::Close);
+    }
+    let account = match &seen.remote {
+        Remote::Unknown => {
+            let lookup = match &seen.object.pins.account {
+                Some(id) => Lookup::Id(id.clone()),
+                None => Lookup::Name(living::username(seen, route)),
+            };
+            return Ok(Step::Find(lookup));
+        }
+        Remote::Absent => return absent(seen),
+        Remote::Found(account) => account,
+    };
+    let newer_than = seen.pass.began;
+    if seen.list.as_ref().is_none_or(|list| list.began < newer_than) {
+        return Ok(Step::Look { newer_than: just_before(newer_than) });
+    }
+    // A key of ours that is still there belongs to no ApiKey any more.
+    if let Some(key) = sweep::left(seen).next() {
+        return Ok(Step::Revoke(account.id.clone(), key.id.clone()));
+    }
+    if let Some(team) = seen.object.pins.added.iter().next() {
+        return Ok(living::leave(seen, team, account));
+    }
+    Ok(dispose(seen, policy, account))
+}
+
+fn just_before(at: Timestamp) -> Timestamp {
+    after(at, jiff::SignedDuration::from_millis(-1))
+}
+
+fn dispose(seen: &Seen, policy: AccountDeletionPolicy, account: &RemoteAccount) -> Step {
+    let disabled = account.activity == Activity::Disabled;
+    match policy {
+        // Keys that stay on purpose need their account.
+        AccountDeletionPolicy::Delete if sweep::kept(seen).next().is_some() => Step::Close,
+        AccountDeletionPolicy::Delete => Step::Delete(account.id.clone()),
+        AccountDeletionPolicy::Disable if !disabled => Step::Update(account.id.clone(), disable(account)),
+        AccountDeletionPolicy::Disable | AccountDeletionPolicy::Retain => Step::Close,
+    }
+}
+
+fn disable(account: &RemoteAccount) -> AccountDraft {
+    AccountDraft {
+        username: account.username.clone(),
+        display_name: account.display_name.clone(),
+        email: account.email.clone(),
+        activity: Activity::Disabled,
+    }
+}
+
+/// There is no such account. A creation that got no answer may still land.
+fn absent(seen: &Seen) -> Result<Step, Stop> {
+    let pins = &seen.object.pins;
+    let landed = pins.free_at.filter(|_| pins.account.is_none()).map(|at| after(at, LANDS_WITHIN));
+    match landed {
+        Some(landed) if seen.pass.found_at.is_none_or(|at| at <= landed) => Err(Stop::new(
+            Reason::WaitingForAccount,
+            "The creation of the account got no answer and may still land on the server; it is waited for.",
+        )),
+        Some(_) | None => Ok(Step::Close),
+    }
+}
+
+/// The account that is left on the server when this ServiceAccount is gone, for the Event.
+pub fn stays(seen: &Seen) -> Option<&AccountId> {
+    (!seen.pass.deleted && seen.object.spec.management == Management::Managed)
+        .then_some(seen.object.pins.account.as_ref())
+        .flatten()
+}

@@ -1,0 +1,64 @@
+//! What an answer changes in the facts.
+
+use super::{Done, Pins, Remote, Seen, Step};
+use crate::plan::key::{Freshness, Setback};
+use crate::plan::port::Effect;
+
+/// The facts after `step` was answered with `done`.
+#[must_use]
+pub fn fold(mut seen: Seen, step: &Step, done: Done) -> Seen {
+    match done {
+        Done::Refreshed(object) => {
+            seen.object = *object;
+            seen.freshness = Freshness::Live;
+        }
+        Done::Found(remote) => {
+            seen.remote = remote;
+            seen.pass.found_at = Some(seen.now);
+        }
+        Done::Team(team, found) => seen.teams.push((team, found)),
+        Done::Written(object) => {
+            let moved = object.pins.account != seen.object.pins.account;
+            seen.object = *object;
+            if matches!(step, Step::Pin(_)) {
+                seen.pass.forget = None;
+            }
+            // Another account is meant now than the one that was looked up.
+            if moved && !matches!(&seen.remote, Remote::Found(found) if seen.object.pins.account.as_ref() == Some(&found.id)) {
+                seen.remote = Remote::Unknown;
+            }
+        }
+        Done::Account(account) => seen.remote = Remote::Found(account),
+        Done::TeamChanged(team) => {
+            for (_, known) in &mut seen.teams {
+                if known.as_ref().is_some_and(|known| known.id == team.id) {
+                    *known = Some(team.clone());
+                }
+            }
+        }
+        Done::Looked(list) => {
+            seen.counted = Some(list.began);
+            seen.list = Some(list);
+        }
+        Done::Counted(census) => seen.census = census,
+        Done::Revoked(id) => {
+            seen.freshness = Freshness::Cached;
+            seen.census.freshness = Freshness::Cached;
+            seen.pass.revoked.push(id);
+        }
+        Done::Deleted => seen.pass.deleted = true,
+        Done::Over => {}
+        Done::Failed(setback) => failed(&mut seen, step, setback),
+    }
+    seen
+}
+
+fn failed(seen: &mut Seen, step: &Step, setback: Setback) {
+    // The server refused to create the account: that its name was free says nothing any more, or
+    // else somebody's account of this name would be taken for ours.
+    if matches!(step, Step::Create(_)) && setback.effect == Effect::None {
+        seen.pass.forget = Some(Pins { free_at: None, ..seen.object.pins.clone() });
+    }
+    seen.pass.failures = seen.pass.failures.saturating_add(1);
+    seen.pass.setback = Some(setback);
+}

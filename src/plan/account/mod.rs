@@ -1,0 +1,96 @@
+//! One ServiceAccount: from everything that one pass knows about it ([`Seen`]) to the one step that
+//! comes next ([`Step`]).
+//!
+//! | file | what is in it |
+//! | --- | --- |
+//! | `facts` | what a pass knows, and what one effect answered |
+//! | `living` | an account that is wanted: find or create it, keep it as declared |
+//! | `sweep` | its keys, from one list: counted, and orphans revoked |
+//! | `ending` | an account whose ServiceAccount is being deleted |
+//! | `status` | the mirror for people |
+//! | `fold` | what an answer changes in the facts |
+//!
+//! Invariants kept here: an account is created only after its name was seen free and that was
+//! recorded; a person's account is never changed; only an account that we created is deleted, and
+//! only when no ApiKey resolves to it and no key of ours is left on it; orphans are revoked only
+//! when a complete live list of ApiKeys does not have their uid.
+
+mod ending;
+mod facts;
+mod fold;
+mod living;
+mod status;
+mod sweep;
+#[cfg(test)]
+mod tests;
+
+use jiff::Timestamp;
+
+pub use facts::*;
+pub use fold::fold;
+pub use living::{default_username, mint_stop};
+
+use super::port::{AccountDraft, AccountId, KeyId, TeamId, TeamRef};
+use crate::api::ServiceAccountStatus;
+
+/// One remote effect, or none.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Nothing is to be done until `wake`.
+    Idle,
+    /// Read the ServiceAccount live.
+    Refresh,
+    /// Look the account up, by its id or by its exact name.
+    Find(Lookup),
+    /// Look a team up.
+    FindTeam(TeamRef),
+    /// Write the finalizer and what is durable, in one write that must win.
+    Pin(Pins),
+    /// Have the server make the account.
+    Create(AccountDraft),
+    /// Give the account what is declared.
+    Update(AccountId, AccountDraft),
+    /// Add the account to a team.
+    Join(TeamId, AccountId),
+    /// Take the account out of a team that we added it to.
+    Leave(TeamId, AccountId),
+    /// List the account's keys; one begun after `newer_than` will do.
+    Look {
+        /// The list must have begun strictly later.
+        newer_than: Timestamp,
+    },
+    /// Read all ApiKeys live.
+    Census,
+    /// Revoke one key of ours whose ApiKey is gone.
+    Revoke(AccountId, KeyId),
+    /// Delete the account.
+    Delete(AccountId),
+    /// Write the status.
+    Record(Box<ServiceAccountStatus>),
+    /// Take the finalizer off.
+    Close,
+}
+
+/// How an account is looked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lookup {
+    /// By the id that it was pinned with.
+    Id(AccountId),
+    /// By its exact user name.
+    Name(String),
+}
+
+/// The answer of the planner.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// What to do now.
+    pub step: Step,
+    /// When to look again, if nothing happens before.
+    pub wake: Timestamp,
+}
+
+/// The one next step for this ServiceAccount.
+pub fn plan(seen: &Seen) -> Plan {
+    let step = if seen.object.deleting.is_some() { ending::step(seen) } else { living::step(seen) };
+    Plan { step, wake: status::wake(seen) }
+}

@@ -1,0 +1,117 @@
+//! The mirror for people: status, its conditions, and when to look again.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Remote, Seen, Step, ending, living, sweep};
+use crate::api::conditions::{self, Finding, Reason, Status, Type};
+use crate::api::{JoinedTeam, ServiceAccountStatus};
+use crate::plan::fault::Retry;
+use crate::plan::rotation::after;
+use crate::plan::{LANDS_WITHIN, Outlook, Stop, backoff, outlook};
+
+/// The step that writes the status, when it is to be written.
+pub(super) fn record(seen: &Seen) -> Option<Step> {
+    let wanted = wanted(seen);
+    (wanted != seen.object.status).then(|| Step::Record(Box::new(wanted)))
+}
+
+fn wanted(seen: &Seen) -> ServiceAccountStatus {
+    let before = &seen.object.status;
+    // Counts are those of a list that was counted in this pass, else they stay.
+    let counted = seen.counted.is_some_and(|began| began >= seen.pass.began || before.keys.is_none());
+    let counts = sweep::count(seen).filter(|_| counted);
+    let (keys, unknown) = match counts {
+        Some((keys, unknown)) => (Some(keys), unknown),
+        None => (before.keys, before.unknown.clone()),
+    };
+    let pinned = seen.object.pins.account.as_ref();
+    let username = match &seen.remote {
+        Remote::Found(account) => Some(account.username.clone()),
+        Remote::Unknown | Remote::Absent => before.username.clone(),
+    };
+    ServiceAccountStatus {
+        observed_generation: seen.object.generation,
+        conditions: conditions::merge(&before.conditions, &findings(seen), seen.now),
+        id: pinned.map(ToString::to_string),
+        username: username.filter(|_| pinned.is_some()),
+        external_id: before.external_id.clone(),
+        teams: teams(seen),
+        oidc_identities: before.oidc_identities.clone(),
+        keys,
+        retained: seen.object.pins.retained.iter().map(ToString::to_string).collect(),
+        unknown,
+    }
+}
+
+/// The declared teams that the account is in; what was not looked up stays as it was.
+fn teams(seen: &Seen) -> Vec<JoinedTeam> {
+    let Remote::Found(account) = &seen.remote else { return seen.object.status.teams.clone() };
+    let found = seen.teams.iter().filter_map(|(_, team)| team.as_ref());
+    found
+        .filter(|team| team.members.contains(&account.id))
+        .map(|team| JoinedTeam { id: team.id.to_string(), name: team.name.clone() })
+        .collect()
+}
+
+fn findings(seen: &Seen) -> Vec<Finding> {
+    let finding = |type_, status, stop: &Stop| Finding {
+        type_,
+        status,
+        reason: stop.reason,
+        message: stop.message.clone(),
+        observed_generation: seen.object.generation,
+    };
+    match face(seen) {
+        Ok(()) => {
+            let ready = Stop::new(Reason::Ready, "The account is as declared.");
+            vec![finding(Type::Ready, Status::True, &ready)]
+        }
+        Err(stop) => {
+            let more = match outlook(stop.reason) {
+                Outlook::Waits => Type::Reconciling,
+                Outlook::NeedsPerson => Type::Stalled,
+            };
+            vec![finding(Type::Ready, Status::False, &stop), finding(more, Status::True, &stop)]
+        }
+    }
+}
+
+/// How things stand with the account.
+fn face(seen: &Seen) -> Result<(), Stop> {
+    if let Some(setback) = &seen.pass.setback {
+        return Err(setback.stop.clone());
+    }
+    if seen.object.deleting.is_some() {
+        return match ending::next(seen) {
+            Err(stop) => Err(stop),
+            Ok(_) => Err(Stop::plain(Reason::Revoking)),
+        };
+    }
+    match living::keep(seen)? {
+        None => Ok(()),
+        Some(_) => Err(Stop::new(Reason::WaitingForAccount, "The account is being made, or brought to what is declared.")),
+    }
+}
+
+/// When to look again if nothing happens before.
+pub(super) fn wake(seen: &Seen) -> Timestamp {
+    let retry = seen.pass.setback.as_ref().map(|setback| {
+        let wait = match setback.retry {
+            Retry::After(wait) => wait
+                .and_then(|wait| SignedDuration::try_from(wait).ok())
+                .unwrap_or(SignedDuration::from_secs(10)),
+            Retry::Backoff => backoff::wait(seen.pass.failures, backoff::LONGEST, seen.object.uid.as_str()),
+            Retry::OnChange => backoff::wait(seen.pass.failures, resync(seen), seen.object.uid.as_str()),
+        };
+        after(seen.now, wait)
+    });
+    let landed = seen.object.pins.free_at.map(|at| after(at, LANDS_WITHIN));
+    let listed = seen.list.as_ref().map(|list| after(list.began, resync(seen)));
+    let soonest = [retry, landed, listed].into_iter().flatten().filter(|at| *at > seen.now).min();
+    let latest = after(seen.now, resync(seen));
+    after(soonest.map_or(latest, |at| at.min(latest)), SignedDuration::from_millis(1))
+}
+
+fn resync(seen: &Seen) -> SignedDuration {
+    seen.connection.as_ref().map_or(backoff::LONGEST, |route| route.resync)
+}

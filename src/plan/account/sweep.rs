@@ -1,0 +1,129 @@
+//! The account's keys, from one list: what there is, and what must go.
+
+use super::{Census, Records, Seen, Step};
+use crate::api::{KeyClass, KeyCounts, UnknownKey, time};
+use crate::plan::key::Freshness;
+use crate::plan::port::{List, RemoteKey};
+use crate::plan::rotation::after;
+use crate::plan::sweep::Origin;
+use crate::plan::{STRAY_AFTER, Stop};
+
+/// How many keys status names that are neither in use nor retiring.
+const MOST_UNKNOWN: usize = 20;
+/// How much of the text of a key status shows.
+const PURPOSE_CHARS: usize = 120;
+
+/// What a key on the account is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Managed,
+    Retiring,
+    Unknown(KeyClass),
+}
+
+/// The next effect of the sweep: a list when the last is old, then one orphan after the other.
+pub(super) fn step(seen: &Seen) -> Result<Option<Step>, Stop> {
+    let route = seen.connection.as_ref().map_err(Clone::clone)?;
+    let newer_than = after(seen.now, -route.resync);
+    let stale = seen.list.as_ref().is_none_or(|list| list.began <= newer_than);
+    if stale {
+        return Ok(Some(Step::Look { newer_than }));
+    }
+    Ok(orphan(seen))
+}
+
+/// Revokes one key of ours whose ApiKey is gone for sure.
+fn orphan(seen: &Seen) -> Option<Step> {
+    let (list, account) = (seen.list.as_ref()?, seen.object.pins.account.as_ref()?);
+    let key = list.keys.iter().find(|key| is_due_orphan(seen, list, key))?;
+    Some(match (seen.census.freshness, seen.freshness) {
+        (Freshness::Cached, _) => Step::Census,
+        (Freshness::Live, Freshness::Cached) => Step::Refresh,
+        (Freshness::Live, Freshness::Live) => Step::Revoke(account.clone(), key.id.clone()),
+    })
+}
+
+/// An orphan that is old enough, not retained, and not older than the ServiceAccount, which may
+/// have been made again after a restore, or have adopted the account.
+fn is_due_orphan(seen: &Seen, list: &List, key: &RemoteKey) -> bool {
+    let Ok(route) = &seen.connection else { return false };
+    let created_at = after(key.created_at, -route.reach.skew);
+    class(seen, key) == Class::Unknown(KeyClass::Orphan)
+        && list.began >= after(created_at, STRAY_AFTER)
+        && created_at >= seen.object.created_at
+        && !seen.object.pins.retained.contains(&key.id)
+        && !seen.pass.revoked.contains(&key.id)
+}
+
+/// The keys on the account that are of our installation and that nobody has decided to keep.
+pub(super) fn left(seen: &Seen) -> impl Iterator<Item = &RemoteKey> {
+    seen.list.iter().flat_map(|list| &list.keys).filter(|key| {
+        matches!(seen.claim.origin(key), Origin::Ours(_))
+            && !seen.pass.revoked.contains(&key.id)
+            && !seen.object.pins.retained.contains(&key.id)
+    })
+}
+
+/// The retained keys that still live.
+pub(super) fn kept(seen: &Seen) -> impl Iterator<Item = &RemoteKey> {
+    let alive = |key: &&RemoteKey| key.expires_at.is_none_or(|end| end > seen.now);
+    let retained = |key: &&RemoteKey| seen.object.pins.retained.contains(&key.id);
+    seen.list.iter().flat_map(|list| &list.keys).filter(retained).filter(alive)
+}
+
+fn class(seen: &Seen, key: &RemoteKey) -> Class {
+    let marker = match seen.claim.origin(key) {
+        Origin::Foreign => return Class::Unknown(KeyClass::Foreign),
+        Origin::Others => return Class::Unknown(KeyClass::Other),
+        Origin::Ours(marker) => marker,
+    };
+    let Census { keys, .. } = &seen.census;
+    match keys.get(&marker.uid).map(|resident| &resident.records) {
+        None => Class::Unknown(KeyClass::Orphan),
+        Some(Records::Everything) => Class::Managed,
+        Some(Records::Keys { current, .. }) if current.contains(&key.id) => Class::Managed,
+        Some(Records::Keys { retiring, .. }) if retiring.contains(&key.id) => Class::Retiring,
+        // An attempt that is under way is nobody's stray yet.
+        Some(Records::Keys { .. }) => {
+            let young = seen.list.as_ref().is_some_and(|list| list.began < after(key.created_at, STRAY_AFTER));
+            if young { Class::Managed } else { Class::Unknown(KeyClass::Stray) }
+        }
+    }
+}
+
+/// How many keys of each kind there are, and the first of those that are nobody's.
+pub(super) fn count(seen: &Seen) -> Option<(KeyCounts, Vec<UnknownKey>)> {
+    let list = seen.list.as_ref()?;
+    let mut counts = KeyCounts::default();
+    let mut unknown = Vec::new();
+    for key in list.keys.iter().filter(|key| !seen.pass.revoked.contains(&key.id)) {
+        let count = match class(seen, key) {
+            Class::Managed => &mut counts.managed,
+            Class::Retiring => &mut counts.retiring,
+            Class::Unknown(class) => {
+                if unknown.len() < MOST_UNKNOWN {
+                    unknown.push(name(key, class));
+                }
+                match class {
+                    KeyClass::Stray => &mut counts.stray,
+                    KeyClass::Orphan => &mut counts.orphan,
+                    KeyClass::Other => &mut counts.other,
+                    KeyClass::Foreign => &mut counts.foreign,
+                }
+            }
+        };
+        *count += 1;
+    }
+    Some((counts, unknown))
+}
+
+fn name(key: &RemoteKey, class: KeyClass) -> UnknownKey {
+    let purpose: String = key.text.chars().filter(|c| !c.is_control()).take(PURPOSE_CHARS).collect();
+    UnknownKey {
+        id: key.id.to_string(),
+        class,
+        purpose: (!purpose.is_empty()).then_some(purpose),
+        created_at: time(key.created_at),
+        expires_at: key.expires_at.map(time),
+    }
+}
