@@ -10,7 +10,7 @@ use kube::CustomResource;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::{FreeForm, LocalRef, Period, period};
+use super::{FreeForm, LocalRef, Period, SUBDOMAIN, definitions, label_value, period, rules, text};
 
 /// An API key on a deploy server: minted there for a ServiceAccount, delivered in a Secret, proven
 /// to work, rotated before it expires, and revoked when this object is deleted.
@@ -24,9 +24,67 @@ use super::{FreeForm, LocalRef, Period, period};
     status = "ApiKeyStatus",
     derive = "PartialEq",
     shortname = "apk",
-    category = "apikey-operator"
+    category = "apikey-operator",
+    printcolumn(
+        name = "Account",
+        type_ = "string",
+        json_path = ".spec.serviceAccountRef.name",
+        description = "The ServiceAccount whose key this is"
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status",
+        description = "Whether the Secret holds a key that works"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        description = "Why"
+    ),
+    printcolumn(
+        name = "Expires",
+        type_ = "string",
+        json_path = ".status.current.expiresAt",
+        description = "When the key ends"
+    ),
+    printcolumn(
+        name = "Rotates",
+        type_ = "string",
+        json_path = ".status.rotateAt",
+        description = "When the next key is due"
+    ),
+    printcolumn(
+        name = "Secret",
+        type_ = "string",
+        json_path = ".status.secretName",
+        description = "The Secret that holds the key",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Key-ID",
+        type_ = "string",
+        json_path = ".status.current.id",
+        description = "The server's id of the key",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Serial",
+        type_ = "integer",
+        json_path = ".status.serial",
+        description = "The number of the key",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp",
+        description = "How old the ApiKey is"
+    )
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::api_key()))]
 pub struct ApiKeySpec {
     /// The ServiceAccount, in the same namespace, whose key this is. Immutable.
     pub service_account_ref: LocalRef,
@@ -34,11 +92,13 @@ pub struct ApiKeySpec {
     /// What the key is for, in a few words: "GitHub Actions deploys". It is shown on the server
     /// beside the key. A change shows on the next key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 200), extend("x-kubernetes-validations" = rules::shown_text()))]
     pub purpose: Option<String>,
 
     /// The person for whom the key is asked, as whoever writes the manifest claims: "Jane Doe". It
     /// is shown on the server beside the key. A change shows on the next key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 100), extend("x-kubernetes-validations" = rules::shown_text()))]
     pub on_behalf_of: Option<String>,
 
     /// How long a key lives: `30d`, `12h`, `1d12h`. The server itself refuses the key afterwards,
@@ -58,6 +118,7 @@ pub struct ApiKeySpec {
     /// Workloads of the same namespace that are restarted after each rotation. The operator must
     /// have been given the right to do so (a value of the chart).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["kind", "name"]))]
     pub restart: Vec<Workload>,
 
     /// `true` revokes all keys of this ApiKey and removes its Secret, now. Back to `false`: a new
@@ -91,6 +152,7 @@ pub struct ApiKeySpec {
 /// When and how a key is replaced.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = rules::rotation()))]
 pub struct Rotation {
     /// `BeforeExpiry` makes a new key in time. `Never` makes one key only: at its end the ApiKey is
     /// Expired for good and its Secret goes.
@@ -104,6 +166,7 @@ pub struct Rotation {
     /// When rotations should happen, if they can: a preference, never a reason to let a key expire.
     /// Default: at any time.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub windows: Vec<Window>,
 
     /// How long a replaced key still works, so that its users have time to read the new one. Never
@@ -124,6 +187,7 @@ impl Default for Rotation {
 
 /// Whether a key is followed by another one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = definitions::meanings)]
 pub enum RotationMode {
     /// A new key is made before the old one expires.
     #[default]
@@ -138,6 +202,10 @@ pub enum RotationMode {
 pub struct Window {
     /// When the window opens, as five cron fields: minute, hour, day of month, month, day of week.
     /// Example: `0 2 * * 1-5`.
+    #[schemars(
+        length(min = 9, max = 100),
+        regex(pattern = r"^[0-9A-Za-z*,/#?-]+( [0-9A-Za-z*,/#?-]+){4}$")
+    )]
     pub schedule: String,
 
     /// How long it stays open. Example: `3h`.
@@ -146,6 +214,10 @@ pub struct Window {
     /// The time zone of the schedule, by its name in the IANA database. Example: `Europe/Oslo`.
     /// Default: UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 64),
+        regex(pattern = r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$")
+    )]
     pub time_zone: Option<String>,
 }
 
@@ -225,23 +297,28 @@ impl JsonSchema for RenewBefore {
 /// The Secret that holds a key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = rules::secret()))]
 pub struct SecretSpec {
     /// The Secret's name. Immutable. Default: the ApiKey's name.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
     pub name: Option<String>,
 
     /// The Secret's type: `Opaque`, or a type of your own. Immutable.
     #[serde(rename = "type")]
+    #[schemars(length(min = 1, max = 253))]
     pub type_: String,
 
     /// Labels for the Secret. Those of Kubernetes, Helm, Argo CD, Flux and this operator are
     /// reserved.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32, "additionalProperties" = label_value()))]
     pub labels: BTreeMap<String, String>,
 
     /// Annotations for the Secret. Those of Kubernetes, Helm, Argo CD, Flux and this operator are
     /// reserved.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32, "additionalProperties" = text(4_096)))]
     pub annotations: BTreeMap<String, String>,
 
     /// While a replaced key still works, keep it too, in entries named `PREVIOUS_…`.
@@ -252,6 +329,7 @@ pub struct SecretSpec {
     /// `config.json: '{"url": "{{ url }}", "key": "{{ key }}"}'`. Default: what the server's own
     /// tools read from their environment (`OCTOPUS_URL` and `OCTOPUS_API_KEY`, …).
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64, "additionalProperties" = text(16_384)))]
     pub data: BTreeMap<String, String>,
 
     /// Take over a Secret that exists already, once, if it carries the annotation
@@ -289,6 +367,7 @@ pub struct Workload {
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
+#[schemars(transform = definitions::meanings)]
 pub enum WorkloadKind {
     /// A Deployment.
     Deployment,
@@ -300,6 +379,7 @@ pub enum WorkloadKind {
 
 /// What becomes of the keys on the server when an ApiKey is deleted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = definitions::meanings)]
 pub enum KeyDeletionPolicy {
     /// They are revoked before the object goes.
     #[default]
@@ -336,6 +416,7 @@ pub struct ElasticsearchKey {
     /// What the key may do, by role name, as in Elasticsearch's create API key request; never more
     /// than its account may. Default: all that its account may.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 64))]
     pub role_descriptors: BTreeMap<String, FreeForm>,
 
     /// Metadata of the key on the server. Names that start with `_` are refused there.

@@ -7,21 +7,21 @@
 
 mod api_key;
 pub mod conditions;
+mod definitions;
 mod period;
+mod rules;
 mod server;
 mod service_account;
 
 use jiff::Timestamp;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-
-use kube::CustomResourceExt;
 
 pub use api_key::{
     ApiKey, ApiKeySpec, ApiKeyStatus, CurrentKey, ElasticsearchKey, KeyDeletionPolicy, LastFailure,
     NotARenewBefore, RenewBefore, Restarted, RetiringKey, Rotation, RotationMode, SecretSpec,
     StackStormKey, Window, Workload, WorkloadKind,
 };
+pub use definitions::{CrdFile, CrdsError, Paths, all_crds, check_crds, crds_yaml, write_crds};
 pub use period::{NotAPeriod, Period};
 pub use server::{
     Auth, BasicSecret, CaKind, CaRef, ClusterDeployServer, ClusterDeployServerSpec, Connection,
@@ -122,16 +122,6 @@ pub mod annotation {
     pub const RETAINED: &str = "apikeys.dev/retained";
 }
 
-/// The definitions of all kinds, as they are made from the types.
-pub fn all_crds() -> Vec<CustomResourceDefinition> {
-    vec![
-        DeployServer::crd(),
-        ClusterDeployServer::crd(),
-        ServiceAccount::crd(),
-        ApiKey::crd(),
-    ]
-}
-
 /// Another object of the same namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -186,6 +176,23 @@ impl FreeForm {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// The pattern of the names of most objects of Kubernetes (RFC 1123 subdomain).
+const SUBDOMAIN: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
+/// The schema of a text of at most so many characters.
+fn text(most: u32) -> serde_json::Value {
+    serde_json::json!({ "type": "string", "maxLength": most })
+}
+
+/// The schema of a label's value.
+fn label_value() -> serde_json::Value {
+    serde_json::json!({
+        "type": "string",
+        "maxLength": 63,
+        "pattern": "^([A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?)?$",
+    })
 }
 
 /// A time as Kubernetes writes it: cut to whole seconds, so that what was written compares equal to

@@ -8,7 +8,7 @@ use kube::CustomResource;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-use super::{ForeignKeys, KeyCounts, Management, Period};
+use super::{ForeignKeys, KeyCounts, Management, Period, definitions, rules};
 
 /// A connection to a deploy server, for the ServiceAccounts and ApiKeys of its own namespace.
 #[derive(CustomResource, JsonSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,8 +21,51 @@ use super::{ForeignKeys, KeyCounts, Management, Period};
     status = "ConnectionStatus",
     derive = "PartialEq",
     shortname = "dsrv",
-    category = "apikey-operator"
+    category = "apikey-operator",
+    printcolumn(
+        name = "Type",
+        type_ = "string",
+        json_path = ".spec.type",
+        description = "What kind of server it is"
+    ),
+    printcolumn(
+        name = "URL",
+        type_ = "string",
+        json_path = ".spec.url",
+        description = "Where the server answers"
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status",
+        description = "Whether the server can be used"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        description = "Why"
+    ),
+    printcolumn(
+        name = "Version",
+        type_ = "string",
+        json_path = ".status.version",
+        description = "The server's version"
+    ),
+    printcolumn(
+        name = "Keys",
+        type_ = "integer",
+        json_path = ".status.keys.managed",
+        description = "How many keys are in use"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp",
+        description = "How old the connection is"
+    )
 )]
+#[schemars(extend("x-kubernetes-validations" = rules::deploy_server()))]
 pub struct DeployServerSpec {
     /// The connection.
     #[serde(flatten)]
@@ -40,8 +83,51 @@ pub struct DeployServerSpec {
     status = "ConnectionStatus",
     derive = "PartialEq",
     shortname = "cdsrv",
-    category = "apikey-operator"
+    category = "apikey-operator",
+    printcolumn(
+        name = "Type",
+        type_ = "string",
+        json_path = ".spec.type",
+        description = "What kind of server it is"
+    ),
+    printcolumn(
+        name = "URL",
+        type_ = "string",
+        json_path = ".spec.url",
+        description = "Where the server answers"
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status",
+        description = "Whether the server can be used"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        description = "Why"
+    ),
+    printcolumn(
+        name = "Version",
+        type_ = "string",
+        json_path = ".status.version",
+        description = "The server's version"
+    ),
+    printcolumn(
+        name = "Keys",
+        type_ = "integer",
+        json_path = ".status.keys.managed",
+        description = "How many keys are in use"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp",
+        description = "How old the connection is"
+    )
 )]
+#[schemars(extend("x-kubernetes-validations" = rules::cluster_deploy_server()))]
 pub struct ClusterDeployServerSpec {
     /// The connection.
     #[serde(flatten)]
@@ -49,6 +135,7 @@ pub struct ClusterDeployServerSpec {
 
     /// Who may ask for what. What no grant covers is not done.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "atomic"))]
     pub grants: Vec<Grant>,
 }
 
@@ -62,11 +149,13 @@ pub struct Connection {
 
     /// Where the server answers; a path prefix is allowed. Scheme, host and port are immutable.
     /// Example: `https://octopus.example.org`.
+    #[schemars(length(min = 8, max = 500), extend("x-kubernetes-validations" = rules::address()))]
     pub url: String,
 
     /// Where st2auth answers, when that is not `{url}/auth`. Only StackStorm. Scheme, host and port
     /// are immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 8, max = 500), extend("x-kubernetes-validations" = rules::address()))]
     pub auth_url: Option<String>,
 
     /// How the operator signs in: exactly one way.
@@ -109,6 +198,7 @@ fn namespaced_connection(generator: &mut SchemaGenerator) -> Schema {
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
+#[schemars(transform = definitions::meanings)]
 pub enum ServerType {
     /// Octopus Deploy.
     Octopus,
@@ -197,15 +287,17 @@ fn password_key() -> String {
 pub struct WorkloadIdentity {
     /// The audience of the token that is asked from Kubernetes: the external id of the server's
     /// service account, or what its OIDC identity names. Never an audience of the API server.
+    #[schemars(length(min = 1, max = 500))]
     pub audience: String,
 }
 
 /// Which certificates to trust, instead of those that the operator's image trusts: one of the two.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::tls()))]
 pub enum Tls {
     /// Certificates of authorities, in PEM.
-    CaBundle(String),
+    CaBundle(#[schemars(length(max = 65_536))] String),
     /// An entry of a ConfigMap or Secret with certificates of authorities, in PEM; in the
     /// DeployServer's own namespace, or, for a ClusterDeployServer, in the operator's.
     CaRef(CaRef),
@@ -227,6 +319,7 @@ pub struct CaRef {
 
 /// What kind of object holds certificates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = definitions::meanings)]
 pub enum CaKind {
     /// A ConfigMap.
     ConfigMap,
@@ -262,6 +355,7 @@ impl Default for Limits {
 /// How long keys may live.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = rules::key_policy()))]
 pub struct KeyPolicy {
     /// The longest lifetime that an ApiKey may ask for. Default: what the server allows.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -276,17 +370,20 @@ pub struct KeyPolicy {
 /// What some namespaces may ask for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::grant()))]
 pub struct Grant {
     /// Which namespaces.
     pub namespaces: GrantedNamespaces,
 
     /// The kinds of management that their ServiceAccounts may use.
     #[serde(default = "managed_alone")]
+    #[schemars(length(min = 1, max = 3), extend("x-kubernetes-list-type" = "set"))]
     pub management: Vec<Management>,
 
     /// Patterns of the user names that they may use: `*` stands for any text, `{namespace}` for the
     /// asking namespace.
     #[serde(default = "own_usernames")]
+    #[schemars(length(max = 32), inner(length(min = 1, max = 256)), extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = rules::username_patterns()))]
     pub usernames: Vec<String>,
 
     /// Whether they may take over accounts that exist already.
@@ -295,10 +392,12 @@ pub struct Grant {
 
     /// Names or ids of the teams that their accounts may join; `*` for any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 200)), extend("x-kubernetes-list-type" = "set"))]
     pub teams: Vec<String>,
 
     /// Names of the roles that their accounts may have; `*` for any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 507)), extend("x-kubernetes-list-type" = "set"))]
     pub roles: Vec<String>,
 
     /// Whether they may give accounts external logins and OIDC identities.
@@ -307,6 +406,7 @@ pub struct Grant {
 
     /// What they may choose for keys that no operator made.
     #[serde(default = "report_alone")]
+    #[schemars(length(min = 1, max = 2), extend("x-kubernetes-list-type" = "set"))]
     pub foreign_keys: Vec<ForeignKeys>,
 
     /// Whether they may leave keys and accounts behind (deletionPolicy `Retain`).
@@ -337,12 +437,14 @@ fn yes() -> bool {
 /// Which namespaces a grant is for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::granted_namespaces()))]
 pub struct GrantedNamespaces {
     /// How they are chosen.
     pub from: NamespacesFrom,
 
     /// Their names; with `from: Names`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 200), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
     pub names: Vec<String>,
 
     /// Their labels; with `from: Selector`.
@@ -352,6 +454,7 @@ pub struct GrantedNamespaces {
 
 /// How the namespaces of a grant are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = definitions::meanings)]
 pub enum NamespacesFrom {
     /// All namespaces.
     All,

@@ -7,7 +7,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{FreeForm, KeyCounts};
+use super::{FreeForm, KeyCounts, definitions, rules, text};
 
 /// An account on a deploy server, for which ApiKeys of the same namespace can be made.
 #[derive(CustomResource, JsonSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,9 +20,52 @@ use super::{FreeForm, KeyCounts};
     status = "ServiceAccountStatus",
     derive = "PartialEq",
     shortname = "dsa",
-    category = "apikey-operator"
+    category = "apikey-operator",
+    printcolumn(
+        name = "Server",
+        type_ = "string",
+        json_path = ".spec.serverRef.name",
+        description = "The connection to the server"
+    ),
+    printcolumn(
+        name = "Username",
+        type_ = "string",
+        json_path = ".status.username",
+        description = "The account's user name"
+    ),
+    printcolumn(
+        name = "ID",
+        type_ = "string",
+        json_path = ".status.id",
+        description = "The server's id of the account"
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status",
+        description = "Whether the account is as declared"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        description = "Why"
+    ),
+    printcolumn(
+        name = "Keys",
+        type_ = "integer",
+        json_path = ".status.keys.managed",
+        description = "How many of its keys are in use"
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp",
+        description = "How old the ServiceAccount is"
+    )
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::service_account()))]
 pub struct ServiceAccountSpec {
     /// The connection to the server that has the account. Immutable.
     pub server_ref: ServerRef,
@@ -39,19 +82,23 @@ pub struct ServiceAccountSpec {
     /// The account's user name. Immutable; not with management `Self`. Default:
     /// `<namespace>.<name>`, cut, with a hash at its end, where the server allows no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256), extend("x-kubernetes-validations" = rules::username()))]
     pub username: Option<String>,
 
     /// The realm in which to look for the account. Only Elasticsearch, and only with management
     /// `Observed`. Example: `native1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 128), extend("x-kubernetes-validations" = rules::one_line()))]
     pub realm: Option<String>,
 
     /// The account's name for people. Default: the user name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 200), extend("x-kubernetes-validations" = rules::one_line()))]
     pub display_name: Option<String>,
 
     /// The account's e-mail address. Default: whatever the server has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 3, max = 254), extend("x-kubernetes-validations" = rules::email()))]
     pub email: Option<String>,
 
     /// `true` disables the account on the server: none of its keys works.
@@ -91,6 +138,7 @@ pub struct ServerRef {
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]
+#[schemars(transform = definitions::meanings)]
 pub enum ServerKind {
     /// A connection of one namespace.
     DeployServer,
@@ -102,6 +150,7 @@ pub enum ServerKind {
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
+#[schemars(transform = definitions::meanings)]
 pub enum Management {
     /// The operator: created when absent, kept as declared, deleted in the end.
     #[default]
@@ -115,6 +164,7 @@ pub enum Management {
 
 /// What becomes of an account when its ServiceAccount is deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = definitions::meanings)]
 pub enum AccountDeletionPolicy {
     /// It is deleted, if the operator created it.
     Delete,
@@ -128,6 +178,7 @@ pub enum AccountDeletionPolicy {
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
+#[schemars(transform = definitions::meanings)]
 pub enum ForeignKeys {
     /// They are counted.
     #[default]
@@ -143,31 +194,38 @@ pub struct OctopusAccount {
     /// Teams that the account joins. Others that it is in are left alone, and only what we added is
     /// taken away again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub teams: Vec<Team>,
 
     /// Logins of external authentication providers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["provider"]))]
     pub external_logins: Vec<ExternalLogin>,
 
     /// Identities with which a workload signs in as the account by an OIDC token, without a key.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub oidc_identities: Vec<OidcIdentity>,
 }
 
 /// A team, by its name or by its id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::team()))]
 pub struct Team {
     /// The team's exact name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 200), extend("x-kubernetes-validations" = rules::one_line()))]
     pub name: Option<String>,
 
     /// The team's id. Example: `Teams-21`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 200), extend("x-kubernetes-validations" = rules::one_line()))]
     pub id: Option<String>,
 
     /// The name or id of the space whose team it is. Default: a team of the whole server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 200), extend("x-kubernetes-validations" = rules::one_line()))]
     pub space: Option<String>,
 }
 
@@ -176,8 +234,10 @@ pub struct Team {
 #[serde(rename_all = "camelCase")]
 pub struct ExternalLogin {
     /// The provider's name on the server. Example: `Active Directory`.
+    #[schemars(length(min = 1, max = 200))]
     pub provider: String,
     /// The claims by which the provider knows the account, by name. Example: `email: ci@example.org`.
+    #[schemars(extend("minProperties" = 1, "maxProperties" = 16, "additionalProperties" = text(500)))]
     pub claims: BTreeMap<String, String>,
 }
 
@@ -186,13 +246,17 @@ pub struct ExternalLogin {
 #[serde(rename_all = "camelCase")]
 pub struct OidcIdentity {
     /// A name, unique within the account.
+    #[schemars(length(min = 1, max = 200))]
     pub name: String,
     /// The issuer of the tokens. Example: `https://token.actions.githubusercontent.com`.
+    #[schemars(length(min = 9, max = 200), extend("x-kubernetes-validations" = rules::issuer()))]
     pub issuer: String,
     /// The subject that the tokens carry. Example: `repo:acme/shop:ref:refs/heads/main`.
+    #[schemars(length(min = 1, max = 200))]
     pub subject: String,
     /// The audience that the tokens carry. Default: the account's external id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 500))]
     pub audience: Option<String>,
 }
 
@@ -202,6 +266,7 @@ pub struct OidcIdentity {
 pub struct ElasticsearchAccount {
     /// The roles of the account.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 507)), extend("x-kubernetes-list-type" = "set"))]
     pub roles: Vec<String>,
 
     /// Metadata of the account.
@@ -311,6 +376,7 @@ pub struct UnknownKey {
 
 /// Whose a key is that is neither in use nor retiring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = definitions::meanings)]
 pub enum KeyClass {
     /// A living ApiKey's, that nothing records.
     Stray,
