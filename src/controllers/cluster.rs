@@ -1,0 +1,280 @@
+//! Every write to Kubernetes, and every live read: guarded, with a time limit, and with an answer
+//! that tells apart what was refused and what may have happened.
+//!
+//! No decision is taken here, nothing is tried twice, and no value of a Secret is in any error.
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
+use kube::api::{
+    Api, DeleteParams, ListParams, ObjectMeta, PartialObjectMeta, Patch, PatchParams, PostParams,
+    Preconditions,
+};
+use kube::core::DeserializeGuard;
+use kube::{Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::api::FIELD_MANAGER;
+
+/// No call to the API server takes longer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why a call to the API server did not do what it should.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Lapse {
+    /// The object is not the one that we knew: it was changed, or made, by somebody else.
+    #[error("the object was changed by somebody else")]
+    Conflict,
+    /// There is no such object.
+    #[error("there is no such object")]
+    NotFound,
+    /// The API server, or an admission policy, refuses the call.
+    #[error("{0}")]
+    Refused(String),
+    /// No answer came, or none that tells what happened: the write may have been done, or may yet.
+    #[error("the API server gave no answer: {0}")]
+    NoAnswer(String),
+}
+
+impl Lapse {
+    fn of(error: &kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => match status.code {
+                409 => Self::Conflict,
+                404 => Self::NotFound,
+                429 | 500.. => Self::NoAnswer(format!("{} {}", status.code, status.reason)),
+                _ => Self::Refused(status.message.clone()),
+            },
+            // Nothing of the body: it may be a Secret's.
+            kube::Error::SerdeError(_) => Self::NoAnswer("the answer does not parse".to_owned()),
+            other => Self::NoAnswer(other.to_string()),
+        }
+    }
+}
+
+/// What a call answers.
+pub type Answer<T> = Result<T, Lapse>;
+
+/// Whether a write is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It is.
+    Real,
+    /// It is only tried (`dryRun=All`).
+    Rehearsed,
+}
+
+/// The API server.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+}
+
+impl Cluster {
+    /// Speaks through this client, whose own retries must be off.
+    pub fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// The client, for watches and events.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Reads an object live.
+    pub async fn get<K: Kind>(&self, namespace: Option<&str>, name: &str) -> Answer<Option<K>> {
+        answer(self.api::<K>(namespace).get_opt(name)).await
+    }
+
+    /// Reads all objects of a kind live and consistently, those that do not parse as errors with
+    /// their metadata.
+    pub async fn all<K: Kind>(&self) -> Answer<Vec<DeserializeGuard<K>>> {
+        let all: Api<DeserializeGuard<K>> = Api::all(self.client.clone());
+        Ok(answer(all.list(&ListParams::default())).await?.items)
+    }
+
+    /// Reads the metadata of a Secret live: never its values.
+    pub async fn secret(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Answer<Option<PartialObjectMeta<Secret>>> {
+        answer(self.api::<Secret>(Some(namespace)).get_metadata_opt(name)).await
+    }
+
+    /// Reads a Secret live, by name, with its values: for the credential of a connection alone.
+    pub async fn credential(&self, namespace: &str, name: &str) -> Answer<Option<Secret>> {
+        self.get(Some(namespace), name).await
+    }
+
+    /// Reads one entry of a ConfigMap, by name.
+    pub async fn config_entry(
+        &self,
+        namespace: &str,
+        name: &str,
+        entry: &str,
+    ) -> Answer<Option<String>> {
+        let map: Option<ConfigMap> = self.get(Some(namespace), name).await?;
+        Ok(map.and_then(|map| map.data).and_then(|mut data| data.remove(entry)))
+    }
+
+    /// Whether a namespace is being deleted, or is gone.
+    pub async fn is_terminating(&self, namespace: &str) -> Answer<bool> {
+        let namespace: Option<Namespace> = self.get(None, namespace).await?;
+        Ok(namespace.is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_some()))
+    }
+
+    /// Changes finalizers and annotations of an object in one write, which fails with
+    /// [`Lapse::Conflict`] when the object is not the one that we know.
+    pub async fn mark<K: Kind>(&self, object: &K, marks: &Marks) -> Answer<K> {
+        let api = self.api::<K>(object.meta().namespace.as_deref());
+        let patch = Patch::Merge(marks.patch(object.meta()));
+        answer(api.patch(&object.name_any(), &patching(Effect::Real), &patch)).await
+    }
+
+    /// As [`Cluster::mark`], for the metadata of a Secret.
+    pub async fn mark_secret(
+        &self,
+        secret: &PartialObjectMeta<Secret>,
+        marks: &Marks,
+    ) -> Answer<PartialObjectMeta<Secret>> {
+        let api = self.api::<Secret>(secret.metadata.namespace.as_deref());
+        let patch = Patch::Merge(marks.patch(&secret.metadata));
+        answer(api.patch_metadata(&secret.name_any(), &patching(Effect::Real), &patch)).await
+    }
+
+    /// Writes the status of an object whole, guarded by the resource version that it carries.
+    pub async fn record<K: Kind + Serialize>(&self, object: &K) -> Answer<K> {
+        let api = self.api::<K>(object.meta().namespace.as_deref());
+        answer(api.replace_status(&object.name_any(), &posting(Effect::Real), object)).await
+    }
+
+    /// Creates a Secret, for real or as a rehearsal. [`Lapse::Conflict`] when there is one.
+    pub async fn create_secret(
+        &self,
+        secret: &Secret,
+        effect: Effect,
+    ) -> Answer<PartialObjectMeta<Secret>> {
+        let api = self.api::<Secret>(secret.metadata.namespace.as_deref());
+        let made = answer(api.create(&posting(effect), secret)).await?;
+        Ok(PartialObjectMeta { types: None, metadata: made.metadata, _phantom: PhantomData })
+    }
+
+    /// Changes a Secret by a merge patch that carries its uid and resource version, for real or as
+    /// a rehearsal.
+    pub async fn patch_secret(
+        &self,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+        effect: Effect,
+    ) -> Answer<PartialObjectMeta<Secret>> {
+        let api = self.api::<Secret>(Some(namespace));
+        answer(api.patch_metadata(name, &patching(effect), &Patch::Merge(patch))).await
+    }
+
+    /// Deletes an object that is still the one that we know. Done, too, when it is gone already.
+    pub async fn delete<K: Kind>(&self, meta: &ObjectMeta) -> Answer<()> {
+        let params = DeleteParams {
+            preconditions: Some(Preconditions {
+                uid: meta.uid.clone(),
+                resource_version: meta.resource_version.clone(),
+            }),
+            ..DeleteParams::default()
+        };
+        let api = self.api::<K>(meta.namespace.as_deref());
+        match answer(api.delete(meta.name.as_deref().unwrap_or_default(), &params)).await {
+            Ok(_) | Err(Lapse::NotFound) => Ok(()),
+            Err(lapse) => Err(lapse),
+        }
+    }
+
+    fn api<K: Kind>(&self, namespace: Option<&str>) -> Api<K> {
+        K::Scope::place(self.client.clone(), namespace)
+    }
+}
+
+fn posting(effect: Effect) -> PostParams {
+    PostParams {
+        dry_run: effect == Effect::Rehearsed,
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+    }
+}
+
+fn patching(effect: Effect) -> PatchParams {
+    PatchParams {
+        dry_run: effect == Effect::Rehearsed,
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    }
+}
+
+/// A change of finalizers and annotations.
+#[derive(Debug, Default)]
+pub struct Marks {
+    /// The finalizer to put on.
+    pub add: Option<&'static str>,
+    /// The finalizer to take off.
+    pub remove: Option<&'static str>,
+    /// Annotations to set, or to take away.
+    pub annotations: Vec<(&'static str, Option<String>)>,
+}
+
+impl Marks {
+    fn patch(&self, meta: &ObjectMeta) -> Value {
+        let before = meta.finalizers.clone().unwrap_or_default();
+        let stays = |name: &&String| self.remove != Some(name.as_str());
+        let mut finalizers: Vec<String> = before.iter().filter(stays).cloned().collect();
+        if let Some(add) = self.add.filter(|add| !finalizers.iter().any(|name| name == add)) {
+            finalizers.push(add.to_owned());
+        }
+        let mut metadata = json!({ "uid": meta.uid, "resourceVersion": meta.resource_version });
+        if finalizers != before {
+            metadata["finalizers"] = json!(finalizers);
+        }
+        for (name, value) in &self.annotations {
+            metadata["annotations"][name] = json!(value);
+        }
+        json!({ "metadata": metadata })
+    }
+}
+
+/// Waits for an answer, but not for ever.
+async fn answer<T>(call: impl Future<Output = kube::Result<T>>) -> Answer<T> {
+    match tokio::time::timeout(PATIENCE, call).await {
+        Ok(answered) => answered.map_err(|error| Lapse::of(&error)),
+        Err(_) => Err(Lapse::NoAnswer(format!("none within {} s", PATIENCE.as_secs()))),
+    }
+}
+
+/// A kind of objects that we read and write.
+pub trait Kind:
+    Resource<DynamicType = (), Scope: Place<Self>> + Clone + Debug + DeserializeOwned
+{
+}
+
+impl<K: Resource<DynamicType = (), Scope: Place<K>> + Clone + Debug + DeserializeOwned> Kind for K {}
+
+/// Where the objects of a scope are.
+pub trait Place<K> {
+    /// The API of objects at this place.
+    fn place(client: Client, namespace: Option<&str>) -> Api<K>;
+}
+
+impl<K: Resource<DynamicType = (), Scope = Self>> Place<K> for NamespaceResourceScope {
+    fn place(client: Client, namespace: Option<&str>) -> Api<K> {
+        Api::namespaced(client, namespace.unwrap_or_default())
+    }
+}
+
+impl<K: Resource<DynamicType = (), Scope = Self>> Place<K> for ClusterResourceScope {
+    fn place(client: Client, _: Option<&str>) -> Api<K> {
+        Api::all(client)
+    }
+}
