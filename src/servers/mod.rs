@@ -4,6 +4,7 @@
 //! [`crate::plan::port`]. It decides nothing, repeats nothing that may have had its effect, and
 //! knows no Kubernetes.
 
+mod plain;
 pub mod transport;
 
 use async_trait::async_trait;
