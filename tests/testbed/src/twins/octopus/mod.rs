@@ -28,6 +28,8 @@ mod start;
 mod store;
 mod team_roles;
 mod teams;
+#[cfg(test)]
+mod tests;
 mod users;
 
 use bytes::Bytes;
