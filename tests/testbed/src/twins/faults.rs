@@ -3,8 +3,6 @@
 //! The first rule that fits a request and is not used up decides. A rule is plain data, so it can
 //! be written in Rust and sent to the control port as JSON alike.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
 /// What goes wrong.
@@ -164,15 +162,6 @@ impl Plan {
         }
         self.rules.retain(|rule| rule.times != Times::Next(0));
         Some(fault)
-    }
-}
-
-impl Fault {
-    /// Late, in whole seconds.
-    pub fn late(by: Duration) -> Self {
-        Self::Late {
-            seconds: by.as_secs(),
-        }
     }
 }
 

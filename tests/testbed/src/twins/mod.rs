@@ -16,6 +16,7 @@
 //! Invariant: product code never reaches a control power through the twin's own API, and nothing
 //! secret is ever in the journal.
 
+pub mod control;
 pub mod door;
 pub mod faults;
 pub mod journal;

@@ -7,7 +7,6 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener as Probe};
 use std::pin::pin;
 
-use anyhow::Context as _;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt as _, Full};
@@ -33,6 +32,14 @@ pub struct Listening {
 }
 
 impl Listening {
+    pub(super) fn new(address: SocketAddr, scheme: &'static str, task: JoinHandle<()>) -> Self {
+        Self {
+            address,
+            scheme,
+            task,
+        }
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -79,10 +86,7 @@ impl Place {
     fn take(port: u16) -> anyhow::Result<Self> {
         let wanted = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         // Two of us could share a port that is bound for reuse; a plain bind tells.
-        drop(
-            Probe::bind(wanted)
-                .with_context(|| format!("port {port} is taken by another program"))?,
-        );
+        drop(Probe::bind(wanted).map_err(|cause| not_free(port, &cause))?);
         let kept = reusable(wanted)?;
         Ok(Self {
             address: kept.local_addr()?,
@@ -92,6 +96,17 @@ impl Place {
 
     fn listen(&self) -> io::Result<TcpListener> {
         reusable(self.address)?.listen(1024)
+    }
+}
+
+/// One sentence for a port that cannot be had.
+pub(super) fn not_free(port: u16, cause: &io::Error) -> anyhow::Error {
+    if cause.kind() == io::ErrorKind::AddrInUse {
+        anyhow::anyhow!(
+            "port {port} is taken by another program: choose another, or 0 for a free one"
+        )
+    } else {
+        anyhow::anyhow!("cannot listen on port {port} of 127.0.0.1: {cause}")
     }
 }
 
