@@ -240,7 +240,8 @@ pub struct NewKey {
 /// into one of these.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// No connection was made: the request cannot have reached the server.
+    /// No connection was made, or a mere look was answered with a server's trouble (5xx): nothing
+    /// can have happened.
     #[error("the server cannot be reached: {0}")]
     Unreachable(String),
     /// The server asks for patience, and did not carry out the request.
@@ -249,7 +250,8 @@ pub enum Fault {
         /// How long, when it says so.
         after: Option<Duration>,
     },
-    /// The request was sent, or may have been, and no answer came: it may have been carried out.
+    /// The request was sent, or may have been, and no answer came, or one of a server in trouble
+    /// (5xx) to what should change something: it may have been carried out.
     #[error("the server gave no answer: {0}")]
     Uncertain(String),
     /// Our credential is not taken.

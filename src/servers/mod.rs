@@ -4,15 +4,83 @@
 //! [`crate::plan::port`]. It decides nothing, repeats nothing that may have had its effect, and
 //! knows no Kubernetes.
 
+mod budget;
+mod http;
+mod octopus;
+mod plain;
+#[cfg(test)]
+mod script;
 pub mod transport;
+mod turns;
+
+pub use budget::{Budget, Limits};
+pub use turns::Turns;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use self::octopus::Octopus;
+use self::transport::Transport;
+use crate::clock::Clock;
 use crate::plan::port::{
     Ability, AccountDraft, AccountId, Fault, KeyId, List, NewKey, Order, Own, Probe, RemoteAccount,
     RemoteTeam, TeamId, TeamRef,
 };
 use crate::secret::KeyMaterial;
+
+/// The kinds of deploy servers that can be connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Octopus Deploy.
+    Octopus,
+}
+
+/// What we show a server to be let in.
+#[derive(Debug, Clone)]
+pub enum Credential {
+    /// An API key.
+    ApiKey(KeyMaterial),
+}
+
+/// All that a client needs to know of its connection.
+pub struct Connection {
+    /// What kind of server it leads to.
+    pub kind: Kind,
+    /// The server's URL, which may have a path.
+    pub url: String,
+    /// What we show it.
+    pub credential: Credential,
+    /// The door to it.
+    pub transport: Arc<dyn Transport>,
+    /// The time, for when a list began and for the server's skew.
+    pub clock: Arc<dyn Clock>,
+    /// What may be asked of it; one for all clients of a connection, so that a pause outlives them.
+    pub budget: Arc<Budget>,
+    /// Who may change a shared thing now; one for the whole process.
+    pub turns: Arc<Turns>,
+}
+
+/// Why there is no client for a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// The URL is not one that requests can be made of.
+    #[error(
+        "the URL must be https://host or http://host, with a port and a path where needed, and \
+         without a user, a query or a fragment"
+    )]
+    Url,
+    /// The credential cannot be sent.
+    #[error("the credential holds characters that no HTTP header can carry")]
+    Credential,
+}
+
+/// A client for a connection. Nothing is sent yet.
+pub fn connect(connection: Connection) -> Result<Arc<dyn Server>, Unusable> {
+    match connection.kind {
+        Kind::Octopus => Ok(Arc::new(Octopus::new(connection)?)),
+    }
+}
 
 /// A key that has just been made, with its value: the only place where the value comes from.
 #[derive(Debug)]

@@ -1,2 +1,4 @@
 //! The ground the project is tested on: a real Kubernetes control plane, twins of the deploy
 //! servers, and the demo. It knows nothing of the operator's code.
+
+pub mod twins;

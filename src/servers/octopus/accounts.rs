@@ -1,0 +1,336 @@
+//! Accounts: users of Octopus. A person's is looked at, never changed and never deleted.
+
+use http::Method;
+use serde_json::{Map, Value, json};
+
+use super::Octopus;
+use super::wire::User;
+use crate::plan::port::{AccountDraft, AccountId, Activity, Fault, Nature, RemoteAccount};
+use crate::servers::http::Route;
+
+impl Octopus {
+    pub(super) async fn user(&self, id: &AccountId) -> Result<RemoteAccount, Fault> {
+        Ok(self.get(one(id)?).await?.read::<User>()?.account())
+    }
+
+    /// The user with exactly this name. The server's filter finds fragments of names, addresses and
+    /// more, so every page is compared.
+    pub(super) async fn user_named(&self, username: &str) -> Result<Option<RemoteAccount>, Fault> {
+        let filter = [("filter", username.to_owned())];
+        let pages = self
+            .pages::<User>(&Route::fixed("/api/users"), &filter)
+            .await?;
+        let mut same = pages
+            .items
+            .into_iter()
+            .filter(|user| same_name(&user.username, username));
+        match (same.next(), same.next()) {
+            (user, None) => Ok(user.map(User::account)),
+            (_, Some(_)) => Err(Fault::Protocol("two accounts of one name".to_owned())),
+        }
+    }
+
+    /// Makes a service account. The server makes it active, whatever the draft says.
+    pub(super) async fn new_user(&self, draft: &AccountDraft) -> Result<RemoteAccount, Fault> {
+        let mut body = json!({ "Username": draft.username, "IsService": true });
+        declare(&mut body, draft)?;
+        match self
+            .send(Method::POST, Route::fixed("/api/users"), body)
+            .await
+        {
+            Ok(answer) => Ok(answer.read::<User>()?.account()),
+            // A name that is taken is refused as any other bad input is.
+            Err(Fault::Rejected(why)) => match self.user_named(&draft.username).await {
+                Ok(Some(_)) => Err(Fault::Conflict(why)),
+                Ok(None) | Err(_) => Err(Fault::Rejected(why)),
+            },
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Replaces the whole user by what it is, but for what the draft declares.
+    pub(super) async fn rewrite_user(
+        &self,
+        id: &AccountId,
+        draft: &AccountDraft,
+    ) -> Result<RemoteAccount, Fault> {
+        let _turn = self.turns.take(&self.http.origin(), id.as_str()).await;
+        let answer = self.get(one(id)?).await?;
+        service_only(&answer.read()?)?;
+        let mut whole: Value = answer.read()?;
+        declare(&mut whole, draft)?;
+        // It is written only, and a service account must not have one.
+        fields(&mut whole)?.remove("Password");
+        Ok(self
+            .send(Method::PUT, one(id)?, whole)
+            .await?
+            .read::<User>()?
+            .account())
+    }
+
+    pub(super) async fn drop_user(&self, id: &AccountId) -> Result<(), Fault> {
+        service_only(&self.get(one(id)?).await?.read()?)?;
+        let answer = self.delete(one(id)?).await?;
+        // Octopus says nothing here; whoever says something else than JSON is not Octopus.
+        if answer.is_empty() {
+            Ok(())
+        } else {
+            answer.read::<Value>().map(drop)
+        }
+    }
+}
+
+fn one(id: &AccountId) -> Result<Route, Fault> {
+    Route::new("/api/users/{}", &[id.as_str()])
+}
+
+fn same_name(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
+}
+
+fn service_only(user: &User) -> Result<(), Fault> {
+    match user.nature() {
+        Nature::Service => Ok(()),
+        Nature::Human => Err(Fault::Rejected(
+            "the account is a person's, and stays as it is".to_owned(),
+        )),
+    }
+}
+
+/// Writes into a user what the draft declares.
+fn declare(user: &mut Value, draft: &AccountDraft) -> Result<(), Fault> {
+    let fields = fields(user)?;
+    fields.insert("DisplayName".to_owned(), json!(draft.display_name));
+    fields.insert(
+        "IsActive".to_owned(),
+        json!(draft.activity == Activity::Enabled),
+    );
+    if let Some(address) = &draft.email {
+        fields.insert("EmailAddress".to_owned(), json!(address));
+    }
+    Ok(())
+}
+
+fn fields(user: &mut Value) -> Result<&mut Map<String, Value>, Fault> {
+    user.as_object_mut()
+        .ok_or_else(|| Fault::Protocol("an account that is no object".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::servers::script::Script;
+
+    fn shown(id: &str, username: &str) -> Value {
+        json!({ "Id": id, "Username": username, "DisplayName": "Team A", "EmailAddress": "a@b.example",
+            "IsActive": true, "IsService": true, "ServiceAccountType": "Standard",
+            "Identities": [{ "IdentityProviderName": "AD", "Claims": {} }], "Unheard": [1, 2],
+            "Password": null, "Links": { "Self": format!("/api/users/{id}") } })
+    }
+
+    fn person() -> Value {
+        let mut user = shown("Users-7", "jane");
+        user["IsService"] = json!(false);
+        user
+    }
+
+    fn page(total: usize, items: &[Value]) -> Value {
+        json!({ "ItemType": "User", "TotalResults": total, "ItemsPerPage": 30, "Items": items })
+    }
+
+    fn account() -> RemoteAccount {
+        RemoteAccount {
+            id: AccountId::new("Users-2"),
+            username: "Team-A.ci".to_owned(),
+            display_name: "Team A".to_owned(),
+            email: Some("a@b.example".to_owned()),
+            nature: Nature::Service,
+            activity: Activity::Enabled,
+        }
+    }
+
+    fn draft() -> AccountDraft {
+        AccountDraft {
+            username: "team-a.ci".to_owned(),
+            display_name: "CI of team A".to_owned(),
+            email: None,
+            activity: Activity::Disabled,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_is_found_exactly_on_any_page() {
+        let script = Script::new()
+            .json(&page(
+                3,
+                &[
+                    shown("Users-1", "team-a.ci2"),
+                    shown("Users-3", "x-team-a.ci"),
+                ],
+            ))
+            .json(&page(3, &[shown("Users-2", "Team-A.ci")]));
+        let found = script.client().find_account("team-a.ci").await.unwrap();
+        assert_eq!(found, Some(account()));
+        let heard = script.heard();
+        assert_eq!(
+            heard[0],
+            "GET /prefix/api/users?filter=team-a.ci&skip=0&take=200"
+        );
+        assert_eq!(
+            heard[1],
+            "GET /prefix/api/users?filter=team-a.ci&skip=2&take=200"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fragment_is_nobody_and_a_double_makes_no_sense() {
+        let script = Script::new().json(&page(1, &[shown("Users-1", "team-a.ci2")]));
+        assert_eq!(script.client().find_account("team-a.ci").await, Ok(None));
+        let twice = [shown("Users-1", "a"), shown("Users-2", "A")];
+        let fault = Script::new()
+            .json(&page(2, &twice))
+            .client()
+            .find_account("a")
+            .await;
+        assert_eq!(fault.unwrap_err().label(), "protocol");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_account_is_looked_at_by_id() {
+        let script = Script::new()
+            .json(&shown("Users-2", "Team-A.ci"))
+            .json(&person());
+        let script = script.error(404, "The resource 'Users-9' was not found.");
+        let client = script.client();
+        let id = AccountId::new("Users-2");
+        assert_eq!(client.account(&id).await, Ok(account()));
+        assert_eq!(client.account(&id).await.unwrap().nature, Nature::Human);
+        assert_eq!(client.account(&id).await, Err(Fault::NotFound));
+        assert_eq!(
+            client
+                .account(&AccountId::new("../x"))
+                .await
+                .unwrap_err()
+                .label(),
+            "protocol"
+        );
+        assert_eq!(script.heard()[0], "GET /prefix/api/users/Users-2");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_account_is_made() {
+        let script = Script::new().says(201, &shown("Users-2", "Team-A.ci").to_string());
+        assert_eq!(
+            script.client().create_account(&draft()).await,
+            Ok(account())
+        );
+        assert_eq!(script.heard(), ["POST /prefix/api/users"]);
+        let body = json!({ "Username": "team-a.ci", "DisplayName": "CI of team A",
+            "IsActive": false, "IsService": true });
+        assert_eq!(script.sent(0), body);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_that_is_taken_is_a_conflict_and_other_bad_input_is_not() {
+        let script = Script::new().error(400, "There was a problem with your request.");
+        let script = script.json(&page(1, &[shown("Users-2", "Team-A.ci")]));
+        let fault = script.client().create_account(&draft()).await.unwrap_err();
+        assert_eq!(
+            fault,
+            Fault::Conflict("There was a problem with your request.".to_owned())
+        );
+        let script = Script::new()
+            .error(400, "The name is reserved.")
+            .json(&page(0, &[]));
+        let fault = script.client().create_account(&draft()).await.unwrap_err();
+        assert_eq!(fault, Fault::Rejected("The name is reserved.".to_owned()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_account_keeps_what_is_not_declared() {
+        let mut expected = shown("Users-2", "Team-A.ci");
+        expected["DisplayName"] = json!("CI of team A");
+        expected["IsActive"] = json!(false);
+        expected.as_object_mut().unwrap().remove("Password");
+        let script = Script::new()
+            .json(&shown("Users-2", "Team-A.ci"))
+            .json(&expected);
+        let account = script
+            .client()
+            .update_account(&AccountId::new("Users-2"), &draft())
+            .await;
+        assert_eq!(account.unwrap().activity, Activity::Disabled);
+        assert_eq!(script.heard()[1], "PUT /prefix/api/users/Users-2");
+        assert_eq!(script.sent(1), expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_person_is_never_changed() {
+        let script = Script::new().json(&person()).json(&person());
+        let (client, id) = (script.client(), AccountId::new("Users-7"));
+        assert_eq!(
+            client
+                .update_account(&id, &draft())
+                .await
+                .unwrap_err()
+                .label(),
+            "rejected"
+        );
+        assert_eq!(
+            client.delete_account(&id).await.unwrap_err().label(),
+            "rejected"
+        );
+        assert!(script.heard().iter().all(|line| line.starts_with("GET ")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_account_is_deleted_only_by_octopus() {
+        let user = shown("Users-2", "Team-A.ci");
+        let delete = async |script: std::sync::Arc<Script>| {
+            let outcome = script
+                .client()
+                .delete_account(&AccountId::new("Users-2"))
+                .await;
+            outcome.map_err(|fault| fault.label())
+        };
+        assert_eq!(
+            delete(Script::new().json(&user).says(200, "")).await,
+            Ok(())
+        );
+        assert_eq!(
+            delete(Script::new().json(&user).says(200, "{}")).await,
+            Ok(())
+        );
+        assert_eq!(
+            delete(Script::new().json(&user).says(200, "<html>")).await,
+            Err("protocol")
+        );
+        assert_eq!(
+            delete(Script::new().error(404, "gone")).await,
+            Err("not_found")
+        );
+        assert_eq!(
+            delete(Script::new().says(404, "<html>")).await,
+            Err("protocol")
+        );
+        assert_eq!(
+            delete(Script::new().json(&user).error(500, "")).await,
+            Err("uncertain")
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_401_of_a_good_credential_is_a_missing_permission() {
+        let me = json!({ "Id": "Users-1", "Username": "operator" });
+        let id = AccountId::new("Users-2");
+        let script = Script::new().error(401, "no").json(&me);
+        assert_eq!(
+            script.client().account(&id).await.unwrap_err().label(),
+            "forbidden"
+        );
+        for second in [401, 500] {
+            let script = Script::new().error(401, "no").error(second, "no");
+            assert_eq!(script.client().account(&id).await, Err(Fault::Unauthorized));
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! Octopus Deploy. Facts from its REST API reference (2026.3), its documentation and its own
+//! clients; what they leave open is said where it matters.
+//!
+//! An account is a user with `IsService`; the marker stands in a key's `Purpose`. Here are the trait
+//! and the ways to ask; what is asked lies in `standing` (the connection itself), `accounts`, `teams`
+//! and `keys`.
+
+mod accounts;
+mod keys;
+mod standing;
+mod teams;
+mod wire;
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http::{HeaderName, Method};
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
+use tokio::sync::OnceCell;
+use tokio::time::timeout;
+
+use self::wire::{Identified, Page};
+use super::http::{Answer, Ask, Badge, Http, Route};
+use super::transport::REQUEST;
+use super::turns::Turns;
+use super::{Connection, Credential, Minted, Server, Unusable};
+use crate::plan::port::{
+    Ability, AccountDraft, AccountId, Expiry, Fault, KeyId, List, Order, Own, Probe, RemoteAccount,
+    RemoteTeam, TeamId, TeamRef, Value,
+};
+use crate::secret::KeyMaterial;
+
+/// The header that carries an API key.
+const API_KEY: HeaderName = HeaderName::from_static("x-octopus-apikey");
+
+/// How many entries a page is asked to have. The server may give fewer.
+const TAKE: usize = 200;
+
+/// How many pages a list may have: 20 000 entries, or 3 000 where the server insists on its 30.
+const PAGES: usize = 100;
+
+/// How often a list is begun anew because it changed while it was read.
+const READINGS: usize = 3;
+
+/// How long a call may take that needs more than one request.
+const CALL: Duration = Duration::from_secs(60);
+
+/// One Octopus server, signed in with an API key.
+pub(super) struct Octopus {
+    http: Http,
+    badge: Badge,
+    turns: Arc<Turns>,
+    /// When our own key ends. A key is fixed once made, so it is looked up once.
+    own_end: OnceCell<Option<Timestamp>>,
+}
+
+/// All pages of a list.
+struct Pages<T> {
+    /// When the first request was about to be sent.
+    began: Timestamp,
+    items: Vec<T>,
+}
+
+impl Octopus {
+    /// A client for a connection.
+    pub(super) fn new(connection: Connection) -> Result<Self, Unusable> {
+        let http = Http::new(&connection, wire::complaint)?;
+        let Credential::ApiKey(key) = connection.credential;
+        // What was put into a Secret from a file often ends with a line feed.
+        let key = KeyMaterial::new(key.expose().trim());
+        let badge = Badge::new(API_KEY, &key).ok_or(Unusable::Credential)?;
+        Ok(Self {
+            http,
+            badge,
+            turns: connection.turns,
+            own_end: OnceCell::new(),
+        })
+    }
+
+    /// Asks with our own credential.
+    ///
+    /// Old servers say 401 where a permission is missing; whether the credential is meant shows when
+    /// it is used for what everybody may do.
+    async fn ask(&self, ask: Ask<'_>) -> Result<Answer, Fault> {
+        match self.http.call(ask).await {
+            Err(Fault::Unauthorized) if self.me(&self.badge).await.is_ok() => Err(
+                Fault::Forbidden("401 Unauthorized, though the credential is good".to_owned()),
+            ),
+            outcome => outcome,
+        }
+    }
+
+    async fn get(&self, route: Route) -> Result<Answer, Fault> {
+        let badge = &self.badge;
+        self.ask(Ask {
+            method: Method::GET,
+            route,
+            query: Vec::new(),
+            body: None,
+            badge,
+        })
+        .await
+    }
+
+    async fn send(&self, method: Method, route: Route, body: Json) -> Result<Answer, Fault> {
+        let badge = &self.badge;
+        self.ask(Ask {
+            method,
+            route,
+            query: Vec::new(),
+            body: Some(body),
+            badge,
+        })
+        .await
+    }
+
+    async fn delete(&self, route: Route) -> Result<Answer, Fault> {
+        let badge = &self.badge;
+        self.ask(Ask {
+            method: Method::DELETE,
+            route,
+            query: Vec::new(),
+            body: None,
+            badge,
+        })
+        .await
+    }
+
+    /// All pages of a list, each entry once, and none missing that was there all the time: a list
+    /// that changed between two pages is begun anew.
+    async fn pages<T: DeserializeOwned + Identified>(
+        &self,
+        route: &Route,
+        query: &[(&'static str, String)],
+    ) -> Result<Pages<T>, Fault> {
+        for _ in 0..READINGS {
+            if let Some(pages) = self.reading(route, query).await? {
+                return Ok(pages);
+            }
+        }
+        Err(Fault::Unreachable(
+            "a list kept changing while it was read".to_owned(),
+        ))
+    }
+
+    /// Reads a list once; `None` when it changed meanwhile.
+    async fn reading<T: DeserializeOwned + Identified>(
+        &self,
+        route: &Route,
+        query: &[(&'static str, String)],
+    ) -> Result<Option<Pages<T>>, Fault> {
+        let mut began = None;
+        let mut total = None;
+        let mut seen = HashSet::new();
+        let mut items = Vec::new();
+        let mut skip = 0;
+        for _ in 0..PAGES {
+            let answer = self.page(route, query, skip).await?;
+            let page: Page<T> = answer.read()?;
+            // New keys come first: whatever moves an entry to a page that was read already also
+            // lessens the total.
+            if *total.get_or_insert(page.total_results) != page.total_results {
+                return Ok(None);
+            }
+            let began = *began.get_or_insert(answer.sent_at);
+            let end = page.items.is_empty();
+            skip += page.items.len();
+            items.extend(
+                page.items
+                    .into_iter()
+                    .filter(|item| seen.insert(item.id().to_owned())),
+            );
+            let whole = u64::try_from(items.len()).is_ok_and(|count| count == page.total_results);
+            if whole || end || u64::try_from(skip).is_ok_and(|skip| skip >= page.total_results) {
+                return Ok(whole.then_some(Pages { began, items }));
+            }
+        }
+        Err(Fault::Protocol(format!(
+            "a list of more than {PAGES} pages"
+        )))
+    }
+
+    async fn page(
+        &self,
+        route: &Route,
+        query: &[(&'static str, String)],
+        skip: usize,
+    ) -> Result<Answer, Fault> {
+        let mut query = query.to_vec();
+        query.extend([("skip", skip.to_string()), ("take", TAKE.to_string())]);
+        let (route, badge) = (route.clone(), &self.badge);
+        self.ask(Ask {
+            method: Method::GET,
+            route,
+            query,
+            body: None,
+            badge,
+        })
+        .await
+    }
+}
+
+/// Bounds a call as a whole.
+async fn within<T>(
+    bound: Duration,
+    call: impl Future<Output = Result<T, Fault>> + Send,
+) -> Result<T, Fault> {
+    let late = || Fault::Uncertain("it took too long".to_owned());
+    timeout(bound, call).await.unwrap_or_else(|_| Err(late()))
+}
+
+#[async_trait]
+impl Server for Octopus {
+    fn ability(&self) -> Ability {
+        Ability {
+            value: Value::ServerMade,
+            expiry: Expiry::Native,
+            // The reference names no bound; this much is shown whole by the portal.
+            marker_chars: 200,
+            username_chars: 64,
+        }
+    }
+
+    async fn probe(&self) -> Result<Probe, Fault> {
+        within(CALL, self.standing()).await
+    }
+
+    async fn find_account(&self, username: &str) -> Result<Option<RemoteAccount>, Fault> {
+        within(CALL, self.user_named(username)).await
+    }
+
+    async fn account(&self, id: &AccountId) -> Result<RemoteAccount, Fault> {
+        within(CALL, self.user(id)).await
+    }
+
+    async fn create_account(&self, draft: &AccountDraft) -> Result<RemoteAccount, Fault> {
+        within(CALL, self.new_user(draft)).await
+    }
+
+    async fn update_account(
+        &self,
+        id: &AccountId,
+        draft: &AccountDraft,
+    ) -> Result<RemoteAccount, Fault> {
+        within(CALL, self.rewrite_user(id, draft)).await
+    }
+
+    async fn delete_account(&self, id: &AccountId) -> Result<(), Fault> {
+        within(CALL, self.drop_user(id)).await
+    }
+
+    async fn find_team(&self, team: &TeamRef) -> Result<Option<RemoteTeam>, Fault> {
+        within(CALL, self.team_called(team)).await
+    }
+
+    async fn join_team(&self, team: &TeamId, account: &AccountId) -> Result<RemoteTeam, Fault> {
+        within(CALL, self.membership(team, account, teams::Wish::In)).await
+    }
+
+    async fn leave_team(&self, team: &TeamId, account: &AccountId) -> Result<RemoteTeam, Fault> {
+        within(CALL, self.membership(team, account, teams::Wish::Out)).await
+    }
+
+    async fn keys(&self, account: &AccountId) -> Result<List, Fault> {
+        within(CALL, self.listed(account)).await
+    }
+
+    async fn mint(&self, order: &Order) -> Result<Minted, Fault> {
+        within(REQUEST, self.make(order)).await
+    }
+
+    async fn prove(&self, value: &KeyMaterial) -> Result<Own, Fault> {
+        within(CALL, self.sign_in(value)).await
+    }
+
+    async fn revoke(&self, account: &AccountId, key: &KeyId) -> Result<(), Fault> {
+        within(CALL, self.unmake(account, key)).await
+    }
+}
