@@ -30,6 +30,9 @@ use crate::process::{self, Process, Program, free_port};
 /// Long enough for a loaded machine, short enough to notice.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A request that changes nothing and is found again in the audit log.
+const AUDIT_MARK: &str = "/version?mark=";
+
 /// What a test may need; starting fewer controllers is quicker. No node: nothing of workloads.
 /// `clusterrole-aggregation` fills the roles `admin`, `edit` and `view`.
 const CONTROLLERS: &str = "--controllers=garbage-collector-controller,namespace-controller,\
@@ -205,7 +208,7 @@ impl ControlPlane {
     pub async fn audit(&self) -> Result<Vec<AuditEvent>> {
         // An event may be written a moment after its answer is out. Our own comes last.
         let mark = format!(
-            "/version?audit={}",
+            "{AUDIT_MARK}{}",
             self.audits.fetch_add(1, Ordering::Relaxed)
         );
         let mut ask = self.kubectl();
@@ -216,17 +219,16 @@ impl ControlPlane {
             let mut tick = interval(Duration::from_millis(10));
             loop {
                 tick.tick().await;
-                let mut events = audit::read(&log)?;
-                if let Some(end) = events.iter().position(|event| event.request_uri == mark) {
-                    events.truncate(end);
-                    events.retain(|event| !event.request_uri.starts_with("/version?audit="));
-                    return Ok(events);
+                if let Some(events) = audit::read(&log, &mark)? {
+                    return Ok::<_, anyhow::Error>(events);
                 }
             }
         };
-        timeout(PATIENCE, written)
+        let mut events = timeout(PATIENCE, written)
             .await
-            .context("the API server writes no audit log")?
+            .context("the API server writes no audit log")??;
+        events.retain(|event| !event.request_uri.starts_with(AUDIT_MARK));
+        Ok(events)
     }
 
     /// The audit log as the API server writes it: one JSON object a line.

@@ -242,3 +242,107 @@ pub fn free_port() -> Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("no free port on 127.0.0.1")?;
     Ok(listener.local_addr()?.port())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A shell that runs `script`, with its log.
+    fn shell(script: &str) -> (Process, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let process = Program::new("/bin/sh")
+            .args(["-c", script])
+            .start(folder.path().join("log"))
+            .unwrap();
+        (process, folder)
+    }
+
+    /// Waits until the program has printed one whole line, and returns it.
+    async fn first_line(process: &Process) -> String {
+        let line = async {
+            let mut tick = tokio::time::interval(Duration::from_millis(5));
+            loop {
+                tick.tick().await;
+                let log = std::fs::read_to_string(process.log()).unwrap();
+                if let Some((line, _)) = log.split_once('\n') {
+                    return line.to_owned();
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), line)
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn both_streams_and_the_status_are_kept() {
+        let (process, _folder) = shell("echo out; echo err >&2; cat; exit 3");
+        assert_eq!(process.wait().await.unwrap().code(), Some(3));
+        assert_eq!(process.last_words(), "out\nerr");
+        assert!(process.signal(Signal::KILL).is_err());
+    }
+
+    #[tokio::test]
+    async fn the_id_is_the_programs_own() {
+        let (process, _folder) = shell("echo $$; exec sleep 60");
+        assert_eq!(first_line(&process).await, process.id().to_string());
+    }
+
+    #[tokio::test]
+    async fn asked_to_end_it_may_say_how() {
+        let (process, _folder) = shell("trap 'exit 7' TERM; echo up; while :; do sleep 0.01; done");
+        first_line(&process).await;
+        let status = process.stop(Duration::from_secs(60)).await.unwrap();
+        assert_eq!(status.code(), Some(7));
+    }
+
+    #[tokio::test]
+    async fn deaf_or_paused_it_is_killed() {
+        let (process, _folder) = shell("trap '' TERM; echo up; while :; do sleep 0.01; done");
+        first_line(&process).await;
+        process.signal(Signal::STOP).unwrap();
+        let status = process.stop(Duration::from_millis(1)).await.unwrap();
+        assert!(!status.success());
+    }
+
+    #[tokio::test]
+    async fn dropped_it_takes_all_that_it_started_along() {
+        let (process, folder) = shell("sleep 60 & echo $!; wait");
+        let child: i32 = first_line(&process).await.parse().unwrap();
+        drop(process);
+        let gone = async {
+            let mut tick = tokio::time::interval(Duration::from_millis(5));
+            // A zombie that nobody has collected is gone too.
+            while state(child).is_some_and(|state| !state.starts_with('Z')) {
+                tick.tick().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), gone)
+            .await
+            .unwrap();
+        drop(folder);
+    }
+
+    fn state(process: i32) -> Option<String> {
+        let ps = Command::new("ps")
+            .args(["-o", "stat=", "-p", &process.to_string()])
+            .output();
+        let state = String::from_utf8(ps.unwrap().stdout)
+            .unwrap()
+            .trim()
+            .to_owned();
+        (!state.is_empty()).then_some(state)
+    }
+
+    #[tokio::test]
+    async fn a_short_command_answers_or_says_why_not() {
+        let shell = |script: &str| {
+            let mut shell = tokio::process::Command::new("/bin/sh");
+            shell.args(["-c", script]);
+            shell
+        };
+        assert_eq!(run(shell("cat"), "hello").await.unwrap(), "hello");
+        let error = run(shell("echo no >&2; exit 1"), "").await.unwrap_err();
+        assert_eq!(error.to_string(), "no");
+    }
+}

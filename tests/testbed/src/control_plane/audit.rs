@@ -84,18 +84,24 @@ impl Verb {
     }
 }
 
-/// Reads the whole log, oldest first. A last line that is still being written is left out.
-pub(super) fn read(log: &Path) -> Result<Vec<AuditEvent>> {
+/// Reads what is logged before the request for `mark`, oldest first; nothing when that request is
+/// not logged yet.
+pub(super) fn read(log: &Path, mark: &str) -> Result<Option<Vec<AuditEvent>>> {
     let text = std::fs::read_to_string(log)
         .with_context(|| format!("cannot read the audit log {}", log.display()))?;
-    text.split_inclusive('\n')
-        .filter(|line| line.ends_with('\n'))
-        .map(|line| {
-            let wire: Wire = serde_json::from_str(line)
-                .with_context(|| format!("not an audit event: {line}"))?;
-            Ok(wire.into())
-        })
-        .collect()
+    let mark = format!("\"requestURI\":\"{mark}\"");
+    let Some((before, _)) = text.split_once(&mark) else {
+        return Ok(None);
+    };
+    // What follows the last line end is the beginning of the mark's own line.
+    let before = before.rsplit_once('\n').map_or("", |(before, _)| before);
+    before.lines().map(parse).collect::<Result<_>>().map(Some)
+}
+
+fn parse(line: &str) -> Result<AuditEvent> {
+    let wire: Wire =
+        serde_json::from_str(line).with_context(|| format!("not an audit event: {line}"))?;
+    Ok(wire.into())
 }
 
 /// `audit.k8s.io/v1` Event, the fields we use.

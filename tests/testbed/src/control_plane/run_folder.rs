@@ -3,9 +3,9 @@
 //! The invariant: only its owner's account can enter it, and it goes with the run; the folder of
 //! a run that was killed is removed by the next run.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -28,8 +28,10 @@ impl RunFolder {
     pub(super) fn create() -> Result<Self> {
         let parent = std::env::temp_dir();
         sweep(&parent);
-        // Others cannot enter: temporary folders are made with mode 0700.
-        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(&parent);
+        let folder = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir_in(&parent);
         let folder = folder
             .with_context(|| format!("cannot make a temporary folder in {}", parent.display()))?;
         // Locked before it has its name: who sees it unlocked sees a dead run's.
@@ -72,8 +74,6 @@ fn sweep(parent: &Path) {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     #[test]
