@@ -125,7 +125,7 @@ const FIXES: [(&[&str], &str); 5] = [
             "No space left on device",
             "quota exceeded",
         ],
-        "The disk is full: building the control plane takes 4 GB in Go's caches and ours (`go env \
+        "The disk is full: building the control plane takes 5 GB in Go's caches and ours (`go env \
          GOCACHE GOMODCACHE`)",
     ),
     (
@@ -164,9 +164,66 @@ fn explain(words: &str, log: &Path) -> anyhow::Error {
         .filter(|line| line.contains(' '))
         .take(5)
         .collect();
+    if said.is_empty() {
+        // On a full disk not even the log can be written.
+        return anyhow::anyhow!(
+            "Go ended without a word, so the disk is full or it was killed: building the control \
+             plane takes 5 GB of disk and 3 GB of memory."
+        );
+    }
     anyhow::anyhow!(
         "Go could not build the control plane ({}):\n{}",
         log.display(),
         said.join("\n")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let cases = [
+            ("sh: 4: exec: go: not found\n", "Go is missing"),
+            ("sh: line 4: exec: go: not found\n", "Go is missing"),
+            (
+                "go: go.mod requires go >= 1.26.0 (running go 1.24.1; GOTOOLCHAIN=local)",
+                "too old",
+            ),
+            (
+                "go.mod:5: invalid go version '1.26.0': must match format 1.23",
+                "too old",
+            ),
+            (
+                "go/ast\nx.go:1:1: write /tmp/a.o: no space left on device",
+                "disk is full",
+            ),
+            (
+                "go: x@v1: Get \"https://y/x\": dial tcp: lookup y: no such host",
+                "network",
+            ),
+            ("module lookup disabled by GOPROXY=off", "network"),
+            (
+                "k8s.io/api/core/v1: compile: signal: killed",
+                "Memory ran out",
+            ),
+            ("go/ast\ngo/tok", "without a word"),
+            (
+                "# k8s.io/api\nx.go:1:1: syntax error",
+                "x.go:1:1: syntax error",
+            ),
+        ];
+        for (words, part) in cases {
+            let error = explain(words, Path::new("log")).to_string();
+            assert!(error.contains(part), "{words}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_programs_know_their_version() {
+        let flags = linker_flags().unwrap();
+        assert!(flags.contains("version.gitVersion=v1."), "{flags}");
+        assert!(flags.ends_with("version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36"));
+    }
 }
