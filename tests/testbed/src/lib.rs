@@ -1,4 +1,6 @@
 //! The ground the project is tested on: a real Kubernetes control plane, twins of the deploy
 //! servers, and the demo. It knows nothing of the operator's code.
 
+pub mod control_plane;
+pub mod process;
 pub mod twins;
