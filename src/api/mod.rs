@@ -66,6 +66,10 @@ pub mod label {
     pub const CREDENTIAL: &str = "apikeys.dev/credential";
     /// The value of [`CREDENTIAL`] that offers.
     pub const OFFERED: &str = "true";
+    /// On the Secrets that we make, with the value [`OPERATOR`]: by it they are watched.
+    pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+    /// The value of [`MANAGED_BY`].
+    pub const OPERATOR: &str = "apikey-operator";
 }
 
 /// The annotations. The names are given once and never change.
@@ -95,6 +99,8 @@ pub mod annotation {
     pub const CREATED_AT: &str = "apikeys.dev/created-at";
     /// On a Secret: when the key in it ends.
     pub const EXPIRES_AT: &str = "apikeys.dev/expires-at";
+    /// On a Secret: a digest of the templates that its entries were rendered from.
+    pub const SHAPE: &str = "apikeys.dev/shape";
     /// On a Secret: the names of the entries that we wrote.
     pub const ENTRIES: &str = "apikeys.dev/entries";
     /// On a Secret: id, serial and revokeAt of each replaced key.

@@ -9,9 +9,11 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
 use kube::api::{
-    Api, DeleteParams, ListParams, ObjectMeta, PartialObjectMeta, Patch, PatchParams, PostParams,
+    Api, ApiResource, DeleteParams, DynamicObject, ListParams, ObjectMeta, PartialObjectMeta, Patch, PatchParams, PostParams,
     Preconditions,
 };
 use kube::core::DeserializeGuard;
@@ -21,6 +23,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::api::FIELD_MANAGER;
+use crate::api::conditions::{self, Finding};
 
 /// No call to the API server takes longer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -153,6 +156,37 @@ impl Cluster {
     pub async fn record<K: Kind + Serialize>(&self, object: &K) -> Answer<K> {
         let api = self.api::<K>(object.meta().namespace.as_deref());
         answer(api.replace_status(&object.name_any(), &posting(Effect::Real), object)).await
+    }
+
+    /// Writes the conditions of an object that does not parse, if they say something else.
+    pub async fn condemn<K: Kind>(
+        &self,
+        meta: &ObjectMeta,
+        findings: &[Finding],
+        now: Timestamp,
+    ) -> Answer<()> {
+        let resource = ApiResource::erase::<K>(&());
+        let client = self.client.clone();
+        let api: Api<DynamicObject> = match &meta.namespace {
+            Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+            None => Api::all_with(client, &resource),
+        };
+        let name = meta.name.as_deref().unwrap_or_default();
+        let Some(object) = answer(api.get_opt(name)).await? else { return Ok(()) };
+        let before: Vec<Condition> = object
+            .data
+            .pointer("/status/conditions")
+            .and_then(|conditions| serde_json::from_value(conditions.clone()).ok())
+            .unwrap_or_default();
+        let after = conditions::merge(&before, findings, now);
+        if after == before {
+            return Ok(());
+        }
+        let patch = json!({
+            "metadata": { "resourceVersion": object.metadata.resource_version },
+            "status": { "conditions": after, "observedGeneration": object.metadata.generation },
+        });
+        answer(api.patch_status(name, &patching(Effect::Real), &Patch::Merge(patch))).await.map(drop)
     }
 
     /// Creates a Secret, for real or as a rehearsal. [`Lapse::Conflict`] when there is one.

@@ -1,2 +1,164 @@
-//! The shell.
+//! The shell: *see* (read facts), *act* (do the one step), *report*. No decisions: those are
+//! [`crate::plan`]'s.
+//!
+//! | file | what is in it |
+//! | --- | --- |
+//! | `connection`, `account`, `key` | one pass over one object of that kind |
+//! | `cluster` | every write to Kubernetes, and every live read |
+//! | `facts` | Kubernetes objects to facts, and back |
+//! | `rendering` | the entries of a Secret from templates |
+//! | `lists` | one list of keys per account |
+//! | `standing` | what connections and accounts are worth right now |
+//! | `watch` | one watch per kind, and who is woken by what |
+//! | `report` | logs and Events |
+
+pub mod account;
 pub mod cluster;
+pub mod connection;
+pub mod facts;
+pub mod key;
+pub mod lists;
+pub mod rendering;
+pub mod report;
+pub mod standing;
+pub mod watch;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use kube::api::ObjectMeta;
+use kube::runtime::controller::Action;
+
+use self::cluster::{Cluster, Lapse};
+use self::facts::Stamp;
+use self::lists::Lists;
+use self::report::Reporter;
+use self::standing::{Place, Register, Standings};
+use self::watch::{Bells, Stores};
+use crate::clock::{Clock, Entropy};
+use crate::plan::key::Setback;
+use crate::plan::record::Uid;
+use crate::plan::sweep::Claim;
+use crate::servers::transport::{BadTrust, Transport, Trust};
+use crate::servers::{Allowed, Turns};
+
+/// No pass has more effects: a plan that wants more does not settle, and is reported.
+const MOST_STEPS: usize = 60;
+/// No pass comes sooner than this after the last, unless something has changed.
+const SHORTEST_WAIT: Duration = Duration::from_millis(200);
+/// After a call to the API server that got no answer.
+const API_SERVER_WAIT: Duration = Duration::from_secs(5);
+
+/// Opens doors to deploy servers.
+pub trait Doors: Send + Sync {
+    /// A door to servers whose certificate is signed as `trust` says.
+    fn open(&self, trust: Trust<'_>) -> Result<Arc<dyn Transport>, BadTrust>;
+}
+
+/// What every pass works with.
+pub struct Ctx {
+    /// The API server.
+    pub cluster: Cluster,
+    /// What the watches have seen.
+    pub stores: Stores,
+    /// Wakes other passes.
+    pub bells: Bells,
+    /// What connections and accounts are worth.
+    pub standings: Standings,
+    /// The newest list of each account.
+    pub lists: Lists,
+    /// Who we are.
+    pub claim: Claim,
+    /// Whether admission's stamp may be believed.
+    pub stamp: Stamp,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub entropy: Arc<dyn Entropy>,
+    /// Ways to deploy servers.
+    pub doors: Arc<dyn Doors>,
+    /// Where connections may lead.
+    pub allowed: Allowed,
+    /// The operator's own namespace: credentials of ClusterDeployServers are there.
+    pub own_namespace: String,
+    /// Who may change a shared thing on a server now.
+    pub turns: Arc<Turns>,
+    /// Logs and Events.
+    pub reporter: Reporter,
+    /// What passes remember from one to the next.
+    pub memories: Memories,
+}
+
+/// What passes remember from one to the next. Losing it costs patience, never safety.
+#[derive(Default)]
+pub struct Memories {
+    /// Of connections.
+    pub connections: Register<Place, connection::Memory>,
+    /// Of ServiceAccounts.
+    pub accounts: Register<Uid, account::Memory>,
+    /// Of ApiKeys.
+    pub keys: Register<Uid, key::Memory>,
+}
+
+/// A setback that is still to be waited out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Patience {
+    /// What it was.
+    pub setback: Setback,
+    /// Until when.
+    pub until: Timestamp,
+    /// The generation that met it: another one does not wait.
+    pub generation: i64,
+}
+
+impl Patience {
+    /// The setback, while it lasts.
+    pub fn lasts(patience: Option<&Self>, generation: i64, now: Timestamp) -> Option<Setback> {
+        patience
+            .filter(|patience| patience.generation == generation && now < patience.until)
+            .map(|patience| patience.setback.clone())
+    }
+}
+
+/// What one effect came to.
+pub enum Outcome<D> {
+    /// An answer for the planner.
+    Done(D),
+    /// The objects were not what we thought: read them live, and plan anew.
+    Stale,
+    /// The API server gave no answer: look again later.
+    Unanswered(String),
+}
+
+impl<D> Outcome<D> {
+    /// What a write that did not work amounts to, when a refusal is the caller's affair.
+    fn of_lapse(lapse: Lapse, refused: impl FnOnce(String) -> D) -> Self {
+        match lapse {
+            Lapse::Conflict | Lapse::NotFound => Self::Stale,
+            Lapse::Refused(why) => Self::Done(refused(why)),
+            Lapse::NoAnswer(why) => Self::Unanswered(why),
+        }
+    }
+}
+
+/// When to look at an object again.
+fn requeue(now: Timestamp, wake: Timestamp) -> Action {
+    let wait = wake.duration_since(now).max(SignedDuration::ZERO);
+    Action::requeue(Duration::try_from(wait).unwrap_or(SHORTEST_WAIT).max(SHORTEST_WAIT))
+}
+
+/// Whether `meta` is older than a version that we have seen already (resource versions of one kind
+/// grow: Kubernetes enhancement 5504, "Comparable Resource Version").
+fn is_older(meta: &ObjectMeta, seen: Option<&str>) -> bool {
+    let number = |text: &str| text.parse::<u128>().ok();
+    let (Some(have), Some(seen)) = (meta.resource_version.as_deref().and_then(number), seen.and_then(number)) else {
+        return false;
+    };
+    have < seen
+}
+
+/// What an error says, without its sources: they repeat it, and may show a body.
+pub fn outermost(error: &dyn std::error::Error) -> String {
+    error.to_string().chars().take(300).collect()
+}

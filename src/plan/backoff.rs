@@ -3,7 +3,7 @@
 
 use jiff::SignedDuration;
 
-use super::marker::short_hash;
+use super::marker::digest;
 
 /// The longest wait between two tries, where the server may come back at any time.
 pub const LONGEST: SignedDuration = SignedDuration::from_mins(5);
@@ -20,7 +20,7 @@ pub fn wait(failures: u32, longest: SignedDuration, seed: &str) -> SignedDuratio
 
 /// A part of `width` that depends on `seed` alone.
 pub fn spread(width: SignedDuration, seed: &str) -> SignedDuration {
-    let hash = u32::from_str_radix(&short_hash(&[seed])[..6], 16).unwrap_or_default();
+    let hash = u32::from_str_radix(&digest(&[seed])[..6], 16).unwrap_or_default();
     let millis = width.as_millis().max(0) * i128::from(hash) / i128::from(0x00ff_ffff_u32);
     SignedDuration::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
 }

@@ -136,12 +136,19 @@ pub fn plan(seen: &Seen) -> Plan {
             None => Step::Idle,
         }
     });
-    Plan { step, wake: wake(seen), standing }
+    Plan {
+        step,
+        wake: wake(seen),
+        standing,
+    }
 }
 
 /// What keeps the connection and its credential as long as they are needed, and lets them go then.
 fn guarding(seen: &Seen) -> Option<Step> {
-    let held = seen.credential.as_ref().is_ok_and(|hold| hold.finalizer == Mark::Present);
+    let held = seen
+        .credential
+        .as_ref()
+        .is_ok_and(|hold| hold.finalizer == Mark::Present);
     if seen.deleting && seen.accounts == 0 {
         return Some(match () {
             () if !seen.counted_live => Step::Count,
@@ -156,32 +163,49 @@ fn guarding(seen: &Seen) -> Option<Step> {
     if seen.accounts > 0 && seen.finalizer == Mark::Missing && !seen.deleting {
         return Some(Step::Guard);
     }
-    let unheld = seen.credential.as_ref().is_ok_and(|hold| hold.finalizer == Mark::Missing);
+    let unheld = seen
+        .credential
+        .as_ref()
+        .is_ok_and(|hold| hold.finalizer == Mark::Missing);
     (seen.accounts > 0 && unheld && seen.usable.is_ok()).then_some(Step::Hold)
 }
 
 /// Why the server is not even looked at.
 fn unusable(seen: &Seen) -> Option<&Stop> {
-    seen.usable.as_ref().err().or(seen.credential.as_ref().err())
+    seen.usable
+        .as_ref()
+        .err()
+        .or(seen.credential.as_ref().err())
 }
 
 fn probe_due(seen: &Seen) -> bool {
-    unusable(seen).is_none() && seen.look.as_ref().is_none_or(|look| next_look(seen, look) <= seen.now)
+    unusable(seen).is_none()
+        && seen
+            .look
+            .as_ref()
+            .is_none_or(|look| next_look(seen, look) <= seen.now)
 }
 
 fn next_look(seen: &Seen, look: &Look) -> Timestamp {
     match &look.found {
         Ok(_) => after(look.at, seen.resync),
-        Err(Fault::Throttled { after: Some(wait) }) => {
-            after(look.at, SignedDuration::try_from(*wait).unwrap_or(seen.resync))
-        }
-        Err(_) => after(look.at, backoff::wait(look.failures, backoff::LONGEST, seen.uid.as_str())),
+        Err(Fault::Throttled { after: Some(wait) }) => after(
+            look.at,
+            SignedDuration::try_from(*wait).unwrap_or(seen.resync),
+        ),
+        Err(_) => after(
+            look.at,
+            backoff::wait(look.failures, backoff::LONGEST, seen.uid.as_str()),
+        ),
     }
 }
 
 fn first_pin(seen: &Seen) -> Option<Pin> {
     let probe = seen.look.as_ref()?.found.as_ref().ok()?;
-    let pin = Pin { identity: probe.identity.clone(), own: probe.own.id.clone() };
+    let pin = Pin {
+        identity: probe.identity.clone(),
+        own: probe.own.id.clone(),
+    };
     (seen.pin.is_none() && !seen.deleting).then_some(pin)
 }
 
@@ -196,14 +220,23 @@ fn standing(seen: &Seen) -> Option<Result<Probe, Stop>> {
     };
     let pin = seen.pin.as_ref()?;
     let changed = if pin.identity != probe.identity {
-        Some(format!("Another server answers than at first: {} instead of {}.", probe.identity, pin.identity))
+        Some(format!(
+            "Another server answers than at first: {} instead of {}.",
+            probe.identity, pin.identity
+        ))
     } else if pin.own != probe.own.id {
-        Some(format!("The credential is now account {} ({}) instead of {}.", probe.own.id, probe.own.username, pin.own))
+        Some(format!(
+            "The credential is now account {} ({}) instead of {}.",
+            probe.own.id, probe.own.username, pin.own
+        ))
     } else {
         None
     };
     if let Some(what) = changed {
-        return Some(Err(Stop::new(Reason::IdentityChanged, format!("{what} {}", Reason::IdentityChanged.fix()))));
+        return Some(Err(Stop::new(
+            Reason::IdentityChanged,
+            format!("{what} {}", Reason::IdentityChanged.fix()),
+        )));
     }
     Some(Ok(probe.clone()))
 }
@@ -214,9 +247,14 @@ fn record(seen: &Seen, standing: &Result<Probe, Stop>) -> Option<Step> {
     let wanted = ConnectionStatus {
         observed_generation: seen.generation,
         conditions: conditions::merge(&before.conditions, &findings(seen, standing), seen.now),
-        version: probe.map(|probe| probe.version.clone()).or_else(|| before.version.clone()),
+        version: probe
+            .map(|probe| probe.version.clone())
+            .or_else(|| before.version.clone()),
         identity: probe
-            .map(|probe| Identity { id: probe.own.id.to_string(), username: probe.own.username.clone() })
+            .map(|probe| Identity {
+                id: probe.own.id.to_string(),
+                username: probe.own.username.clone(),
+            })
             .or_else(|| before.identity.clone()),
         key_expiry: probe
             .map(|probe| KeyExpiryStatus {
@@ -246,16 +284,29 @@ fn findings(seen: &Seen, standing: &Result<Probe, Stop>) -> Vec<Finding> {
     if seen.deleting {
         let stop = Stop::new(
             Reason::InUse,
-            format!("{} ServiceAccounts still use this connection. Delete them, or leave it; it goes when they are gone.", seen.accounts),
+            format!(
+                "{} ServiceAccounts still use this connection. Delete them, or leave it; it goes when they are gone.",
+                seen.accounts
+            ),
         );
-        return vec![finding(Type::Ready, Status::False, &stop), finding(Type::Reconciling, Status::True, &stop)];
+        return vec![
+            finding(Type::Ready, Status::False, &stop),
+            finding(Type::Reconciling, Status::True, &stop),
+        ];
     }
     match standing {
         Ok(probe) => {
-            let ready = Stop::new(Reason::Ready, format!("The server answers, as {}.", probe.own.username));
+            let ready = Stop::new(
+                Reason::Ready,
+                format!("The server answers, as {}.", probe.own.username),
+            );
             let mut findings = vec![finding(Type::Ready, Status::True, &ready)];
             if probe.skew.abs() > MOST_SKEW {
-                findings.push(finding(Type::UpToDate, Status::False, &Stop::plain(Reason::ClockSkew)));
+                findings.push(finding(
+                    Type::UpToDate,
+                    Status::False,
+                    &Stop::plain(Reason::ClockSkew),
+                ));
             }
             findings
         }
@@ -264,12 +315,19 @@ fn findings(seen: &Seen, standing: &Result<Probe, Stop>) -> Vec<Finding> {
                 Outlook::Waits => Type::Reconciling,
                 Outlook::NeedsPerson => Type::Stalled,
             };
-            vec![finding(Type::Ready, Status::False, stop), finding(more, Status::True, stop)]
+            vec![
+                finding(Type::Ready, Status::False, stop),
+                finding(more, Status::True, stop),
+            ]
         }
     }
 }
 
 fn wake(seen: &Seen) -> Timestamp {
-    let look = seen.look.as_ref().map(|look| next_look(seen, look)).filter(|at| *at > seen.now);
+    let look = seen
+        .look
+        .as_ref()
+        .map(|look| next_look(seen, look))
+        .filter(|at| *at > seen.now);
     look.unwrap_or_else(|| after(seen.now, seen.resync))
 }

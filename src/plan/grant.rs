@@ -10,7 +10,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::Stop;
 use crate::api::conditions::Reason;
-use crate::api::{ForeignKeys, Grant, GrantedNamespaces, Management, NamespacesFrom, Period, ServiceAccountSpec, Team};
+use crate::api::{
+    ForeignKeys, Grant, GrantedNamespaces, Management, NamespacesFrom, Period, ServiceAccountSpec,
+    Team,
+};
 
 /// A namespace that asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,58 +53,112 @@ pub fn allowance(
     spec: &ServiceAccountSpec,
     username: Option<&str>,
 ) -> Result<Allowance, Stop> {
-    let mine: Vec<&Grant> = grants.iter().filter(|grant| asker.is_in(&grant.namespaces)).collect();
+    let mine: Vec<&Grant> = grants
+        .iter()
+        .filter(|grant| asker.is_in(&grant.namespaces))
+        .collect();
     if mine.is_empty() {
-        return Err(refuse(format!("no grant names the namespace {}", asker.namespace)));
+        return Err(refuse(format!(
+            "no grant names the namespace {}",
+            asker.namespace
+        )));
     }
-    let (covering, lacking): (Vec<_>, Vec<_>) =
-        mine.iter().map(|grant| (grant, lacks(grant, asker, spec, username))).partition(|(_, lacks)| lacks.is_none());
+    let (covering, lacking): (Vec<_>, Vec<_>) = mine
+        .iter()
+        .map(|grant| (grant, lacks(grant, asker, spec, username)))
+        .partition(|(_, lacks)| lacks.is_none());
     if covering.is_empty() {
         let lacks: Vec<String> = lacking.into_iter().filter_map(|(_, lacks)| lacks).collect();
-        return Err(refuse(format!("no single grant covers it: {}", lacks.join("; "))));
+        return Err(refuse(format!(
+            "no single grant covers it: {}",
+            lacks.join("; ")
+        )));
     }
-    let unlimited = covering.iter().any(|(grant, _)| grant.max_lifetime.is_none());
-    let longest = covering.iter().filter_map(|(grant, _)| grant.max_lifetime.as_ref()).map(Period::duration).max();
+    let unlimited = covering
+        .iter()
+        .any(|(grant, _)| grant.max_lifetime.is_none());
+    let longest = covering
+        .iter()
+        .filter_map(|(grant, _)| grant.max_lifetime.as_ref())
+        .map(Period::duration)
+        .max();
     Ok(Allowance {
         max_lifetime: longest.filter(|_| !unlimited),
-        retain: if covering.iter().any(|(grant, _)| grant.retain) { Retain::Allowed } else { Retain::Refused },
+        retain: if covering.iter().any(|(grant, _)| grant.retain) {
+            Retain::Allowed
+        } else {
+            Retain::Refused
+        },
     })
 }
 
 fn refuse(why: String) -> Stop {
-    Stop::new(Reason::NotGranted, format!("The ClusterDeployServer does not grant this: {why}. {}", Reason::NotGranted.fix()))
+    Stop::new(
+        Reason::NotGranted,
+        format!(
+            "The ClusterDeployServer does not grant this: {why}. {}",
+            Reason::NotGranted.fix()
+        ),
+    )
 }
 
 /// What a grant lacks for this ServiceAccount; `None` when it covers it.
-fn lacks(grant: &Grant, asker: &Asker, spec: &ServiceAccountSpec, username: Option<&str>) -> Option<String> {
+fn lacks(
+    grant: &Grant,
+    asker: &Asker,
+    spec: &ServiceAccountSpec,
+    username: Option<&str>,
+) -> Option<String> {
     if !grant.management.contains(&spec.management) {
-        return Some(format!("management {} is not granted", management(spec.management)));
+        return Some(format!(
+            "management {} is not granted",
+            management(spec.management)
+        ));
     }
-    if let Some(name) = username.filter(|name| !grant.usernames.iter().any(|pattern| asker.matches(pattern, name))) {
+    if let Some(name) = username.filter(|name| {
+        !grant
+            .usernames
+            .iter()
+            .any(|pattern| asker.matches(pattern, name))
+    }) {
         return Some(format!("username {name} is not granted"));
     }
     if spec.adopt && !grant.adopt {
         return Some("adopt is not granted".to_owned());
     }
-    if spec.foreign_keys != ForeignKeys::Report && !grant.foreign_keys.contains(&spec.foreign_keys) {
+    if spec.foreign_keys != ForeignKeys::Report && !grant.foreign_keys.contains(&spec.foreign_keys)
+    {
         return Some("foreignKeys Revoke is not granted".to_owned());
     }
     let octopus = spec.octopus.as_ref();
-    let any = |granted: &[String], wanted: &str| granted.iter().any(|item| item == "*" || item == wanted);
-    let team = octopus.into_iter().flat_map(|octopus| &octopus.teams).map(team_name).find(|team| !any(&grant.teams, team));
+    let any =
+        |granted: &[String], wanted: &str| granted.iter().any(|item| item == "*" || item == wanted);
+    let team = octopus
+        .into_iter()
+        .flat_map(|octopus| &octopus.teams)
+        .map(team_name)
+        .find(|team| !any(&grant.teams, team));
     if let Some(team) = team {
         return Some(format!("team {team} is not granted"));
     }
-    let logins = octopus.is_some_and(|octopus| !octopus.external_logins.is_empty() || !octopus.oidc_identities.is_empty());
+    let logins = octopus.is_some_and(|octopus| {
+        !octopus.external_logins.is_empty() || !octopus.oidc_identities.is_empty()
+    });
     if logins && !grant.logins {
         return Some("logins are not granted".to_owned());
     }
     let roles = spec.elasticsearch.iter().flat_map(|account| &account.roles);
-    roles.into_iter().find(|role| !any(&grant.roles, role)).map(|role| format!("role {role} is not granted"))
+    roles
+        .into_iter()
+        .find(|role| !any(&grant.roles, role))
+        .map(|role| format!("role {role} is not granted"))
 }
 
 fn team_name(team: &Team) -> &str {
-    team.id.as_deref().or(team.name.as_deref()).unwrap_or_default()
+    team.id
+        .as_deref()
+        .or(team.name.as_deref())
+        .unwrap_or_default()
 }
 
 fn management(management: Management) -> &'static str {
@@ -117,9 +174,10 @@ impl Asker {
         match namespaces.from {
             NamespacesFrom::All => true,
             NamespacesFrom::Names => namespaces.names.contains(&self.namespace),
-            NamespacesFrom::Selector => {
-                namespaces.selector.as_ref().is_some_and(|selector| selects(selector, &self.labels))
-            }
+            NamespacesFrom::Selector => namespaces
+                .selector
+                .as_ref()
+                .is_some_and(|selector| selects(selector, &self.labels)),
         }
     }
 
@@ -134,10 +192,16 @@ impl Asker {
 pub fn wildcard(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = text.strip_prefix(first) else { return false };
-    let Some(last) = parts.next_back() else { return rest.is_empty() };
+    let Some(mut rest) = text.strip_prefix(first) else {
+        return false;
+    };
+    let Some(last) = parts.next_back() else {
+        return rest.is_empty();
+    };
     for part in parts {
-        let Some(at) = rest.find(part) else { return false };
+        let Some(at) = rest.find(part) else {
+            return false;
+        };
         rest = &rest[at + part.len()..];
     }
     rest.len() >= last.len() && rest.ends_with(last)
@@ -146,7 +210,11 @@ pub fn wildcard(pattern: &str, text: &str) -> bool {
 /// Whether a label selector takes these labels. An operator that Kubernetes does not know takes
 /// none.
 pub fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
-    let equal = selector.match_labels.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
+    let equal = selector
+        .match_labels
+        .iter()
+        .flatten()
+        .all(|(key, value)| labels.get(key) == Some(value));
     let fits = selector.match_expressions.iter().flatten().all(|rule| {
         let value = labels.get(&rule.key);
         let among = |value: &String| rule.values.iter().flatten().any(|allowed| allowed == value);
@@ -166,18 +234,27 @@ mod tests {
     use super::*;
 
     fn asker() -> Asker {
-        Asker { namespace: "team-a".to_owned(), labels: BTreeMap::from([("tier".to_owned(), "gold".to_owned())]) }
+        Asker {
+            namespace: "team-a".to_owned(),
+            labels: BTreeMap::from([("tier".to_owned(), "gold".to_owned())]),
+        }
     }
 
     fn grant(extra: serde_json::Value) -> Grant {
         let mut grant = serde_json::json!({"namespaces": {"from": "Names", "names": ["team-a"]}});
-        grant.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        grant
+            .as_object_mut()
+            .unwrap()
+            .extend(extra.as_object().unwrap().clone());
         serde_json::from_value(grant).unwrap()
     }
 
     fn account(extra: serde_json::Value) -> ServiceAccountSpec {
-        let mut spec = serde_json::json!({"serverRef": {"kind": "ClusterDeployServer", "name": "main"}});
-        spec.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        let mut spec =
+            serde_json::json!({"serverRef": {"kind": "ClusterDeployServer", "name": "main"}});
+        spec.as_object_mut()
+            .unwrap()
+            .extend(extra.as_object().unwrap().clone());
         serde_json::from_value(spec).unwrap()
     }
 
@@ -190,14 +267,32 @@ mod tests {
             (serde_json::json!({}), Some("team-b.ci")),
             (serde_json::json!({}), Some("team-a")),
             (serde_json::json!({}), Some("xteam-a.ci")),
-            (serde_json::json!({"management": "Observed"}), Some("team-a.ci")),
+            (
+                serde_json::json!({"management": "Observed"}),
+                Some("team-a.ci"),
+            ),
             (serde_json::json!({"management": "Self"}), None),
             (serde_json::json!({"adopt": true}), Some("team-a.ci")),
-            (serde_json::json!({"foreignKeys": "Revoke"}), Some("team-a.ci")),
-            (serde_json::json!({"octopus": {"teams": [{"name": "Admins"}]}}), Some("team-a.ci")),
-            (serde_json::json!({"octopus": {"teams": [{"id": "Teams-1"}]}}), Some("team-a.ci")),
-            (serde_json::json!({"octopus": {"oidcIdentities": [{"name": "a", "issuer": "b", "subject": "c"}]}}), Some("team-a.ci")),
-            (serde_json::json!({"elasticsearch": {"roles": ["superuser"]}}), Some("team-a.ci")),
+            (
+                serde_json::json!({"foreignKeys": "Revoke"}),
+                Some("team-a.ci"),
+            ),
+            (
+                serde_json::json!({"octopus": {"teams": [{"name": "Admins"}]}}),
+                Some("team-a.ci"),
+            ),
+            (
+                serde_json::json!({"octopus": {"teams": [{"id": "Teams-1"}]}}),
+                Some("team-a.ci"),
+            ),
+            (
+                serde_json::json!({"octopus": {"oidcIdentities": [{"name": "a", "issuer": "b", "subject": "c"}]}}),
+                Some("team-a.ci"),
+            ),
+            (
+                serde_json::json!({"elasticsearch": {"roles": ["superuser"]}}),
+                Some("team-a.ci"),
+            ),
         ] {
             assert!(!ask(spec.clone(), name), "{spec} {name:?}");
         }
@@ -218,12 +313,24 @@ mod tests {
     fn namespaces_are_chosen_by_name_label_or_all() {
         let from = |namespaces: serde_json::Value| {
             let grants = [grant(serde_json::json!({"namespaces": namespaces}))];
-            allowance(&grants, &asker(), &account(serde_json::json!({})), Some("team-a.ci")).is_ok()
+            allowance(
+                &grants,
+                &asker(),
+                &account(serde_json::json!({})),
+                Some("team-a.ci"),
+            )
+            .is_ok()
         };
         assert!(from(serde_json::json!({"from": "All"})));
-        assert!(!from(serde_json::json!({"from": "Names", "names": ["team-b"]})));
-        assert!(from(serde_json::json!({"from": "Selector", "selector": {"matchLabels": {"tier": "gold"}}})));
-        assert!(!from(serde_json::json!({"from": "Selector", "selector": {"matchLabels": {"tier": "tin"}}})));
+        assert!(!from(
+            serde_json::json!({"from": "Names", "names": ["team-b"]})
+        ));
+        assert!(from(
+            serde_json::json!({"from": "Selector", "selector": {"matchLabels": {"tier": "gold"}}})
+        ));
+        assert!(!from(
+            serde_json::json!({"from": "Selector", "selector": {"matchLabels": {"tier": "tin"}}})
+        ));
         assert!(!from(serde_json::json!({"from": "Selector"})));
     }
 
@@ -231,11 +338,20 @@ mod tests {
     fn the_widest_covering_grant_counts() {
         let limits = |grants: &[serde_json::Value]| {
             let grants: Vec<_> = grants.iter().cloned().map(grant).collect();
-            allowance(&grants, &asker(), &account(serde_json::json!({})), Some("team-a.ci")).unwrap()
+            allowance(
+                &grants,
+                &asker(),
+                &account(serde_json::json!({})),
+                Some("team-a.ci"),
+            )
+            .unwrap()
         };
         let day = serde_json::json!({"maxLifetime": "1d", "retain": false});
         let week = serde_json::json!({"maxLifetime": "7d", "retain": false});
-        assert_eq!(limits(&[day.clone(), week.clone()]).max_lifetime, Some(SignedDuration::from_hours(168)));
+        assert_eq!(
+            limits(&[day.clone(), week.clone()]).max_lifetime,
+            Some(SignedDuration::from_hours(168))
+        );
         assert_eq!(limits(&[day.clone(), week]).retain, Retain::Refused);
         assert_eq!(limits(&[day, serde_json::json!({})]), Allowance::default());
     }
@@ -243,9 +359,20 @@ mod tests {
     #[test]
     fn wildcards_fit_whole_texts() {
         for (pattern, text, fits) in [
-            ("a", "a", true), ("a", "ab", false), ("a*", "ab", true), ("*b", "ab", true), ("a*b", "ab", true),
-            ("a*b", "a", false), ("ab*ba", "aba", false), ("*", "", true), ("a*c*e", "abcde", true),
-            ("a*c*e", "abde", false), ("", "", true), ("", "a", false), ("a.*", "a.b", true), ("a.*", "axb", false),
+            ("a", "a", true),
+            ("a", "ab", false),
+            ("a*", "ab", true),
+            ("*b", "ab", true),
+            ("a*b", "ab", true),
+            ("a*b", "a", false),
+            ("ab*ba", "aba", false),
+            ("*", "", true),
+            ("a*c*e", "abcde", true),
+            ("a*c*e", "abde", false),
+            ("", "", true),
+            ("", "a", false),
+            ("a.*", "a.b", true),
+            ("a.*", "axb", false),
         ] {
             assert_eq!(wildcard(pattern, text), fits, "{pattern} {text}");
         }

@@ -28,7 +28,7 @@ impl Installation {
 
     /// The installation that these facts of a cluster and of a release make up.
     pub fn derive(cluster: &str, authority: &str, release: &str) -> Self {
-        Self(short_hash(&[cluster, authority, release]))
+        Self(digest(&[cluster, authority, release]))
     }
 
     /// The text of it.
@@ -50,7 +50,7 @@ pub struct NamespaceHash(String);
 impl NamespaceHash {
     /// The hash of this name.
     pub fn of(namespace: &str) -> Self {
-        Self(short_hash(&[namespace]))
+        Self(digest(&[namespace]))
     }
 }
 
@@ -155,14 +155,13 @@ pub fn text(words: Words<'_>, marker: &Marker, limit: usize) -> String {
 }
 
 /// Twelve hexadecimal digits of the SHA-256 of some texts, no two splits of which are alike.
-pub(super) fn short_hash(parts: &[&str]) -> String {
-    let mut digest = Sha256::new();
+pub fn digest(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
     for part in parts {
-        digest.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-        digest.update(part.as_bytes());
+        hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hash.update(part.as_bytes());
     }
-    digest
-        .finalize()
+    hash.finalize()
         .iter()
         .take(6)
         .map(|byte| format!("{byte:02x}"))

@@ -61,6 +61,8 @@ pub struct Ability {
     pub marker_chars: usize,
     /// The greatest number of characters of a user name.
     pub username_chars: usize,
+    /// The entries of a Secret that the server's own tools read, each with its template.
+    pub entries: &'static [(&'static str, &'static str)],
 }
 
 /// Who makes the value of a key.

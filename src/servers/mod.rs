@@ -4,6 +4,7 @@
 //! [`crate::plan::port`]. It decides nothing, repeats nothing that may have had its effect, and
 //! knows no Kubernetes.
 
+mod allowed;
 mod budget;
 mod http;
 mod octopus;
@@ -13,6 +14,7 @@ mod script;
 pub mod transport;
 mod turns;
 
+pub use allowed::Allowed;
 pub use budget::{Budget, Limits};
 pub use turns::Turns;
 
@@ -25,7 +27,7 @@ use self::transport::Transport;
 use crate::clock::Clock;
 use crate::plan::port::{
     Ability, AccountDraft, AccountId, Fault, KeyId, List, NewKey, Order, Own, Probe, RemoteAccount,
-    RemoteTeam, TeamId, TeamRef,
+    RemoteTeam, ServerIdentity, TeamId, TeamRef,
 };
 use crate::secret::KeyMaterial;
 
@@ -99,6 +101,9 @@ pub trait Server: Send + Sync {
 
     /// Looks at the server and at our own standing there.
     async fn probe(&self) -> Result<Probe, Fault>;
+
+    /// Which server answers now: one cheap call, to trust what another call did not show.
+    async fn identity(&self) -> Result<ServerIdentity, Fault>;
 
     /// The account with exactly this user name (ignoring case, as servers do), if there is one.
     async fn find_account(&self, username: &str) -> Result<Option<RemoteAccount>, Fault>;

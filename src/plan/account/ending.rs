@@ -31,7 +31,13 @@ pub(super) fn next(seen: &Seen) -> Result<Step, Stop> {
     if seen.census.freshness == Freshness::Cached {
         return Ok(Step::Census);
     }
-    let needed: Vec<&str> = seen.census.keys.values().filter(|key| key.here).map(|key| key.home.as_str()).collect();
+    let needed: Vec<&str> = seen
+        .census
+        .keys
+        .values()
+        .filter(|key| key.here)
+        .map(|key| key.home.as_str())
+        .collect();
     if !needed.is_empty() {
         return Err(in_use(&needed));
     }
@@ -44,8 +50,17 @@ pub(super) fn next(seen: &Seen) -> Result<Step, Stop> {
 fn in_use(homes: &[&str]) -> Stop {
     let named = homes.iter().take(3).copied().collect::<Vec<_>>().join(", ");
     let more = homes.len().saturating_sub(3);
-    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-    Stop::new(Reason::InUse, format!("ApiKeys still use this account: {named}{more}. Delete them, or leave it; it goes when they are gone."))
+    let more = if more == 0 {
+        String::new()
+    } else {
+        format!(" and {more} more")
+    };
+    Stop::new(
+        Reason::InUse,
+        format!(
+            "ApiKeys still use this account: {named}{more}. Delete them, or leave it; it goes when they are gone."
+        ),
+    )
 }
 
 /// What becomes of the account.
@@ -60,16 +75,34 @@ fn fate(seen: &Seen) -> Fate {
     let pins = &seen.object.pins;
     let ours = pins.installation.as_ref() == Some(&seen.claim.installation);
     let pending = pins.account.is_some() || pins.free_at.is_some();
-    if seen.object.spec.management != Management::Managed || !ours || !pending || seen.rival.is_some() {
+    if seen.object.spec.management != Management::Managed
+        || !ours
+        || !pending
+        || seen.rival.is_some()
+    {
         return Fate::Stays;
     }
     let made = pins.maker == Maker::Us || pins.free_at.is_some();
-    let default = if made { AccountDeletionPolicy::Delete } else { AccountDeletionPolicy::Retain };
-    let may_retain = !matches!(seen.grant, Ok(Allowance { retain: Retain::Refused, .. }));
+    let default = if made {
+        AccountDeletionPolicy::Delete
+    } else {
+        AccountDeletionPolicy::Retain
+    };
+    let may_retain = !matches!(
+        seen.grant,
+        Ok(Allowance {
+            retain: Retain::Refused,
+            ..
+        })
+    );
     match seen.object.spec.deletion_policy.unwrap_or(default) {
         // What we only took over is never deleted; what we added to it is taken back.
         AccountDeletionPolicy::Delete if !made => Fate::Goes(AccountDeletionPolicy::Retain),
-        AccountDeletionPolicy::Retain if seen.object.spec.deletion_policy.is_some() && may_retain => Fate::Stays,
+        AccountDeletionPolicy::Retain
+            if seen.object.spec.deletion_policy.is_some() && may_retain =>
+        {
+            Fate::Stays
+        }
         AccountDeletionPolicy::Retain if made => Fate::Goes(AccountDeletionPolicy::Delete),
         policy => Fate::Goes(policy),
     }
@@ -77,9 +110,21 @@ fn fate(seen: &Seen) -> Fate {
 
 fn goes(seen: &Seen, policy: AccountDeletionPolicy) -> Result<Step, Stop> {
     let route = seen.connection.as_ref().map_err(|stop| {
-        Stop::new(stop.reason, format!("{} If the server is gone for ever, set spec.deletionPolicy to Retain.", stop.message))
+        Stop::new(
+            stop.reason,
+            format!(
+                "{} If the server is gone for ever, set spec.deletionPolicy to Retain.",
+                stop.message
+            ),
+        )
     })?;
-    if seen.object.pins.server.as_ref().is_some_and(|server| *server != route.reach.identity) {
+    if seen
+        .object
+        .pins
+        .server
+        .as_ref()
+        .is_some_and(|server| *server != route.reach.identity)
+    {
         return Err(Stop::plain(Reason::IdentityChanged));
     }
     if seen.pass.deleted {
@@ -97,8 +142,14 @@ fn goes(seen: &Seen, policy: AccountDeletionPolicy) -> Result<Step, Stop> {
         Remote::Found(account) => account,
     };
     let newer_than = seen.pass.began;
-    if seen.list.as_ref().is_none_or(|list| list.began < newer_than) {
-        return Ok(Step::Look { newer_than: just_before(newer_than) });
+    if seen
+        .list
+        .as_ref()
+        .is_none_or(|list| list.began < newer_than)
+    {
+        return Ok(Step::Look {
+            newer_than: just_before(newer_than),
+        });
     }
     // A key of ours that is still there belongs to no ApiKey any more.
     if let Some(key) = sweep::left(seen).next() {
@@ -120,7 +171,9 @@ fn dispose(seen: &Seen, policy: AccountDeletionPolicy, account: &RemoteAccount) 
         // Keys that stay on purpose need their account.
         AccountDeletionPolicy::Delete if sweep::kept(seen).next().is_some() => Step::Close,
         AccountDeletionPolicy::Delete => Step::Delete(account.id.clone()),
-        AccountDeletionPolicy::Disable if !disabled => Step::Update(account.id.clone(), disable(account)),
+        AccountDeletionPolicy::Disable if !disabled => {
+            Step::Update(account.id.clone(), disable(account))
+        }
         AccountDeletionPolicy::Disable | AccountDeletionPolicy::Retain => Step::Close,
     }
 }
@@ -137,7 +190,10 @@ fn disable(account: &RemoteAccount) -> AccountDraft {
 /// There is no such account. A creation that got no answer may still land.
 fn absent(seen: &Seen) -> Result<Step, Stop> {
     let pins = &seen.object.pins;
-    let landed = pins.free_at.filter(|_| pins.account.is_none()).map(|at| after(at, LANDS_WITHIN));
+    let landed = pins
+        .free_at
+        .filter(|_| pins.account.is_none())
+        .map(|at| after(at, LANDS_WITHIN));
     match landed {
         Some(landed) if seen.pass.found_at.is_none_or(|at| at <= landed) => Err(Stop::new(
             Reason::WaitingForAccount,

@@ -9,7 +9,9 @@ use crate::plan::Stop;
 use crate::plan::grant::Allowance;
 use crate::plan::key::{Finalizer, Freshness, Reach, Setback};
 use crate::plan::marker::Installation;
-use crate::plan::port::{AccountId, KeyId, List, Own, RemoteAccount, RemoteTeam, ServerIdentity, TeamId, TeamRef};
+use crate::plan::port::{
+    AccountId, KeyId, List, Own, RemoteAccount, RemoteTeam, ServerIdentity, TeamId, TeamRef,
+};
 use crate::plan::record::Uid;
 use crate::plan::sweep::Claim;
 
@@ -176,7 +178,15 @@ pub struct Pass {
 impl Pass {
     /// A pass that begins, after so many passes in a row with a setback.
     pub fn begin(now: Timestamp, failures: u32) -> Self {
-        Self { began: now, found_at: None, setback: None, revoked: Vec::new(), forget: None, deleted: false, failures }
+        Self {
+            began: now,
+            found_at: None,
+            setback: None,
+            revoked: Vec::new(),
+            forget: None,
+            deleted: false,
+            failures,
+        }
     }
 }
 

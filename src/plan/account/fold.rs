@@ -24,7 +24,9 @@ pub fn fold(mut seen: Seen, step: &Step, done: Done) -> Seen {
                 seen.pass.forget = None;
             }
             // Another account is meant now than the one that was looked up.
-            if moved && !matches!(&seen.remote, Remote::Found(found) if seen.object.pins.account.as_ref() == Some(&found.id)) {
+            if moved
+                && !matches!(&seen.remote, Remote::Found(found) if seen.object.pins.account.as_ref() == Some(&found.id))
+            {
                 seen.remote = Remote::Unknown;
             }
         }
@@ -57,7 +59,10 @@ fn failed(seen: &mut Seen, step: &Step, setback: Setback) {
     // The server refused to create the account: that its name was free says nothing any more, or
     // else somebody's account of this name would be taken for ours.
     if matches!(step, Step::Create(_)) && setback.effect == Effect::None {
-        seen.pass.forget = Some(Pins { free_at: None, ..seen.object.pins.clone() });
+        seen.pass.forget = Some(Pins {
+            free_at: None,
+            ..seen.object.pins.clone()
+        });
     }
     seen.pass.failures = seen.pass.failures.saturating_add(1);
     seen.pass.setback = Some(setback);

@@ -4,8 +4,10 @@ use super::{Lookup, Maker, Pins, Remote, Route, Seen, Step, status, sweep};
 use crate::api::conditions::Reason;
 use crate::api::{Management, ServiceAccountSpec, Team};
 use crate::plan::key::Finalizer;
-use crate::plan::marker::short_hash;
-use crate::plan::port::{AccountDraft, AccountId, Activity, Nature, RemoteAccount, TeamId, TeamRef};
+use crate::plan::marker::digest;
+use crate::plan::port::{
+    AccountDraft, AccountId, Activity, Nature, RemoteAccount, TeamId, TeamRef,
+};
 use crate::plan::rotation::after;
 use crate::plan::{LANDS_WITHIN, SEND_WITHIN, Stop};
 
@@ -15,7 +17,9 @@ pub(super) fn step(seen: &Seen) -> Step {
         return Step::Pin(pins.clone());
     }
     if seen.pass.setback.is_none() {
-        match keep(seen).and_then(|step| step.map_or_else(|| sweep::step(seen), |step| Ok(Some(step)))) {
+        match keep(seen)
+            .and_then(|step| step.map_or_else(|| sweep::step(seen), |step| Ok(Some(step))))
+        {
             Ok(Some(step)) => return step,
             Ok(None) | Err(_) => {}
         }
@@ -27,7 +31,9 @@ pub(super) fn step(seen: &Seen) -> Step {
 pub(super) fn keep(seen: &Seen) -> Result<Option<Step>, Stop> {
     let route = seen.connection.as_ref().map_err(Clone::clone)?;
     permitted(seen, route)?;
-    let Some(id) = &seen.object.pins.account else { return claim(seen, route).map(Some) };
+    let Some(id) = &seen.object.pins.account else {
+        return claim(seen, route).map(Some);
+    };
     if let Some(rival) = &seen.rival {
         return Err(conflict(rival));
     }
@@ -44,7 +50,10 @@ pub(super) fn keep(seen: &Seen) -> Result<Option<Step>, Stop> {
 fn conflict(rival: &str) -> Stop {
     Stop::new(
         Reason::AccountConflict,
-        format!("ServiceAccount {rival} manages this account already. {}", Reason::AccountConflict.fix()),
+        format!(
+            "ServiceAccount {rival} manages this account already. {}",
+            Reason::AccountConflict.fix()
+        ),
     )
 }
 
@@ -53,12 +62,18 @@ fn permitted(seen: &Seen, route: &Route) -> Result<(), Stop> {
     if let Some(what) = not_supported_yet(&seen.object.spec) {
         return Err(Stop::new(
             Reason::NotSupportedYet,
-            format!("This version does not serve {what} yet. Leave it out, or update the operator."),
+            format!(
+                "This version does not serve {what} yet. Leave it out, or update the operator."
+            ),
         ));
     }
     seen.grant.as_ref().map_err(Clone::clone)?;
     let pins = &seen.object.pins;
-    if pins.server.as_ref().is_some_and(|server| *server != route.reach.identity) {
+    if pins
+        .server
+        .as_ref()
+        .is_some_and(|server| *server != route.reach.identity)
+    {
         return Err(Stop::plain(Reason::IdentityChanged));
     }
     Ok(())
@@ -67,11 +82,20 @@ fn permitted(seen: &Seen, route: &Route) -> Result<(), Stop> {
 fn not_supported_yet(spec: &ServiceAccountSpec) -> Option<&'static str> {
     let octopus = spec.octopus.as_ref();
     [
-        (octopus.is_some_and(|octopus| !octopus.external_logins.is_empty()), "spec.octopus.externalLogins"),
-        (octopus.is_some_and(|octopus| !octopus.oidc_identities.is_empty()), "spec.octopus.oidcIdentities"),
+        (
+            octopus.is_some_and(|octopus| !octopus.external_logins.is_empty()),
+            "spec.octopus.externalLogins",
+        ),
+        (
+            octopus.is_some_and(|octopus| !octopus.oidc_identities.is_empty()),
+            "spec.octopus.oidcIdentities",
+        ),
         (spec.elasticsearch.is_some(), "spec.elasticsearch"),
         (spec.realm.is_some(), "spec.realm"),
-        (spec.foreign_keys != crate::api::ForeignKeys::Report, "spec.foreignKeys Revoke"),
+        (
+            spec.foreign_keys != crate::api::ForeignKeys::Report,
+            "spec.foreignKeys Revoke",
+        ),
     ]
     .into_iter()
     .find_map(|(asked, what)| asked.then_some(what))
@@ -80,7 +104,12 @@ fn not_supported_yet(spec: &ServiceAccountSpec) -> Option<&'static str> {
 /// Finds, adopts or creates an account that is not pinned yet.
 fn claim(seen: &Seen, route: &Route) -> Result<Step, Stop> {
     if seen.object.spec.management == Management::Own {
-        return Ok(Step::Pin(pin(seen, route, route.own.id.clone(), Maker::Somebody)));
+        return Ok(Step::Pin(pin(
+            seen,
+            route,
+            route.own.id.clone(),
+            Maker::Somebody,
+        )));
     }
     let username = username(seen, route);
     match &seen.remote {
@@ -88,7 +117,10 @@ fn claim(seen: &Seen, route: &Route) -> Result<Step, Stop> {
         Remote::Found(account) => take(seen, route, account),
         Remote::Absent if seen.object.spec.management == Management::Observed => Err(Stop::new(
             Reason::AccountNotFound,
-            format!("There is no account {username} on the server. {}", Reason::AccountNotFound.fix()),
+            format!(
+                "There is no account {username} on the server. {}",
+                Reason::AccountNotFound.fix()
+            ),
         )),
         Remote::Absent => create(seen, route, username),
     }
@@ -99,12 +131,20 @@ fn take(seen: &Seen, route: &Route, account: &RemoteAccount) -> Result<Step, Sto
     let spec = &seen.object.spec;
     let mine = seen.object.pins.free_at.is_some();
     if spec.management == Management::Observed {
-        return Ok(Step::Pin(pin(seen, route, account.id.clone(), Maker::Somebody)));
+        return Ok(Step::Pin(pin(
+            seen,
+            route,
+            account.id.clone(),
+            Maker::Somebody,
+        )));
     }
     if account.nature == Nature::Human {
         return Err(Stop::new(
             Reason::AccountExists,
-            format!("{} is the account of a person, which is never managed. Choose another spec.username, or declare the account as Observed.", account.username),
+            format!(
+                "{} is the account of a person, which is never managed. Choose another spec.username, or declare the account as Observed.",
+                account.username
+            ),
         ));
     }
     if mine {
@@ -114,21 +154,37 @@ fn take(seen: &Seen, route: &Route, account: &RemoteAccount) -> Result<Step, Sto
     if account.id == route.own.id {
         return Err(Stop::new(
             Reason::AccountExists,
-            format!("{} is the connection's own account. Declare it with management Self.", account.username),
+            format!(
+                "{} is the connection's own account. Declare it with management Self.",
+                account.username
+            ),
         ));
     }
     if !spec.adopt {
         return Err(Stop::new(
             Reason::AccountExists,
-            format!("Account {} exists on the server already. {}", account.username, Reason::AccountExists.fix()),
+            format!(
+                "Account {} exists on the server already. {}",
+                account.username,
+                Reason::AccountExists.fix()
+            ),
         ));
     }
-    Ok(Step::Pin(pin(seen, route, account.id.clone(), Maker::Somebody)))
+    Ok(Step::Pin(pin(
+        seen,
+        route,
+        account.id.clone(),
+        Maker::Somebody,
+    )))
 }
 
 /// Creates the account, once it is recorded that its name was free.
 fn create(seen: &Seen, route: &Route, username: String) -> Result<Step, Stop> {
-    let fresh = seen.object.pins.free_at.filter(|at| seen.now <= after(*at, SEND_WITHIN));
+    let fresh = seen
+        .object
+        .pins
+        .free_at
+        .filter(|at| seen.now <= after(*at, SEND_WITHIN));
     if fresh.is_some() && seen.object.finalizer == Finalizer::Present {
         return Ok(Step::Create(draft(seen, username)));
     }
@@ -177,7 +233,11 @@ fn lost(seen: &Seen, route: &Route) -> Result<Option<Step>, Stop> {
     }
     Err(Stop::new(
         Reason::AccountNotFound,
-        format!("The account {} is not on the server any more. {}", username(seen, route), Reason::AccountNotFound.fix()),
+        format!(
+            "The account {} is not on the server any more. {}",
+            username(seen, route),
+            Reason::AccountNotFound.fix()
+        ),
     ))
 }
 
@@ -186,12 +246,18 @@ fn managed(seen: &Seen, account: &RemoteAccount) -> Result<Option<Step>, Stop> {
     if account.nature == Nature::Human {
         return Err(Stop::new(
             Reason::AccountExists,
-            format!("{} is the account of a person, which is never managed.", account.username),
+            format!(
+                "{} is the account of a person, which is never managed.",
+                account.username
+            ),
         ));
     }
     let wanted = draft(seen, account.username.clone());
     let email_differs = wanted.email.is_some() && wanted.email != account.email;
-    if wanted.display_name != account.display_name || wanted.activity != account.activity || email_differs {
+    if wanted.display_name != account.display_name
+        || wanted.activity != account.activity
+        || email_differs
+    {
         return Ok(Some(Step::Update(account.id.clone(), wanted)));
     }
     if let Some(step) = teams(seen, account)? {
@@ -216,7 +282,9 @@ fn teams(seen: &Seen, account: &RemoteAccount) -> Result<Option<Step>, Stop> {
         let Some((_, found)) = seen.teams.iter().find(|(known, _)| *known == team) else {
             return Ok(Some(Step::FindTeam(team)));
         };
-        let Some(found) = found else { return Err(no_team(&team)) };
+        let Some(found) = found else {
+            return Err(no_team(&team));
+        };
         wanted.push(found.id.clone());
         if !found.members.contains(&account.id) {
             // What we add is recorded before it is added, so that it can be taken back.
@@ -228,7 +296,11 @@ fn teams(seen: &Seen, account: &RemoteAccount) -> Result<Option<Step>, Stop> {
             return Ok(Some(Step::Pin(pins)));
         }
     }
-    Ok(pins.added.iter().find(|team| !wanted.contains(team)).map(|team| leave(seen, team, account)))
+    Ok(pins
+        .added
+        .iter()
+        .find(|team| !wanted.contains(team))
+        .map(|team| leave(seen, team, account)))
 }
 
 /// Leaves a team, and forgets it once left.
@@ -251,33 +323,60 @@ fn no_team(team: &TeamRef) -> Stop {
     let which = match team {
         TeamRef::Id(id) => id.to_string(),
         TeamRef::Name { name, space: None } => name.clone(),
-        TeamRef::Name { name, space: Some(space) } => format!("{name} of space {space}"),
+        TeamRef::Name {
+            name,
+            space: Some(space),
+        } => format!("{name} of space {space}"),
     };
-    Stop::new(Reason::TeamNotFound, format!("There is no team {which} on the server. {}", Reason::TeamNotFound.fix()))
+    Stop::new(
+        Reason::TeamNotFound,
+        format!(
+            "There is no team {which} on the server. {}",
+            Reason::TeamNotFound.fix()
+        ),
+    )
 }
 
 fn declared(spec: &ServiceAccountSpec) -> Vec<TeamRef> {
     let reference = |team: &Team| match (&team.id, &team.name) {
         (Some(id), _) => TeamRef::Id(TeamId::new(id)),
-        (None, name) => TeamRef::Name { name: name.clone().unwrap_or_default(), space: team.space.clone() },
+        (None, name) => TeamRef::Name {
+            name: name.clone().unwrap_or_default(),
+            space: team.space.clone(),
+        },
     };
-    spec.octopus.iter().flat_map(|octopus| &octopus.teams).map(reference).collect()
+    spec.octopus
+        .iter()
+        .flat_map(|octopus| &octopus.teams)
+        .map(reference)
+        .collect()
 }
 
 fn draft(seen: &Seen, username: String) -> AccountDraft {
     let spec = &seen.object.spec;
     AccountDraft {
-        display_name: spec.display_name.clone().unwrap_or_else(|| username.clone()),
+        display_name: spec
+            .display_name
+            .clone()
+            .unwrap_or_else(|| username.clone()),
         username,
         email: spec.email.clone(),
-        activity: if spec.disabled { Activity::Disabled } else { Activity::Enabled },
+        activity: if spec.disabled {
+            Activity::Disabled
+        } else {
+            Activity::Enabled
+        },
     }
 }
 
 pub(super) fn username(seen: &Seen, route: &Route) -> String {
     let object = &seen.object;
     object.spec.username.clone().unwrap_or_else(|| {
-        default_username(&object.namespace, &object.name, route.reach.ability.username_chars)
+        default_username(
+            &object.namespace,
+            &object.name,
+            route.reach.ability.username_chars,
+        )
     })
 }
 
@@ -287,7 +386,7 @@ pub fn default_username(namespace: &str, name: &str, limit: usize) -> String {
     if whole.chars().count() <= limit {
         return whole;
     }
-    let hash = short_hash(&[namespace, name]);
+    let hash = digest(&[namespace, name]);
     let room = limit.saturating_sub(hash.len() + 1);
     format!("{}-{hash}", whole.chars().take(room).collect::<String>())
 }
@@ -295,15 +394,36 @@ pub fn default_username(namespace: &str, name: &str, limit: usize) -> String {
 /// Why no key may be made for this account now, if that is so.
 pub fn mint_stop(seen: &Seen) -> Option<Stop> {
     if seen.object.deleting.is_some() {
-        return Some(Stop::new(Reason::WaitingForAccount, "The ServiceAccount is being deleted. Make another one."));
+        return Some(Stop::new(
+            Reason::WaitingForAccount,
+            "The ServiceAccount is being deleted. Make another one.",
+        ));
     }
-    let stop = seen.pass.setback.as_ref().map(|setback| setback.stop.clone()).or_else(|| keep(seen).err())?;
+    let stop = seen
+        .pass
+        .setback
+        .as_ref()
+        .map(|setback| setback.stop.clone())
+        .or_else(|| keep(seen).err())?;
     // A disabled account is the account's own affair; all else is what the account waits for.
     Some(match stop.reason {
         Reason::AccountDisabled | Reason::NotGranted => stop,
         _ => Stop::new(
             Reason::WaitingForAccount,
-            format!("ServiceAccount {} is not ready ({}): {}", seen.object.name, stop.reason.as_str(), stop.message),
+            format!(
+                "ServiceAccount {} is not ready ({}): {}",
+                seen.object.name,
+                stop.reason.as_str(),
+                stop.message
+            ),
         ),
     })
+}
+
+/// Why the account's keys do not work now, if that is known.
+pub fn works_stop(seen: &Seen) -> Option<Stop> {
+    match &seen.remote {
+        Remote::Found(account) => works(account).err(),
+        Remote::Absent | Remote::Unknown => None,
+    }
 }

@@ -26,9 +26,10 @@ mod tests;
 
 use jiff::Timestamp;
 
+pub use ending::stays;
 pub use facts::*;
 pub use fold::fold;
-pub use living::{default_username, mint_stop};
+pub use living::{default_username, mint_stop, works_stop};
 
 use super::port::{AccountDraft, AccountId, KeyId, TeamId, TeamRef};
 use crate::api::ServiceAccountStatus;
@@ -91,6 +92,13 @@ pub struct Plan {
 
 /// The one next step for this ServiceAccount.
 pub fn plan(seen: &Seen) -> Plan {
-    let step = if seen.object.deleting.is_some() { ending::step(seen) } else { living::step(seen) };
-    Plan { step, wake: status::wake(seen) }
+    let step = if seen.object.deleting.is_some() {
+        ending::step(seen)
+    } else {
+        living::step(seen)
+    };
+    Plan {
+        step,
+        wake: status::wake(seen),
+    }
 }

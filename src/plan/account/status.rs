@@ -18,7 +18,9 @@ pub(super) fn record(seen: &Seen) -> Option<Step> {
 fn wanted(seen: &Seen) -> ServiceAccountStatus {
     let before = &seen.object.status;
     // Counts are those of a list that was counted in this pass, else they stay.
-    let counted = seen.counted.is_some_and(|began| began >= seen.pass.began || before.keys.is_none());
+    let counted = seen
+        .counted
+        .is_some_and(|began| began >= seen.pass.began || before.keys.is_none());
     let counts = sweep::count(seen).filter(|_| counted);
     let (keys, unknown) = match counts {
         Some((keys, unknown)) => (Some(keys), unknown),
@@ -38,18 +40,29 @@ fn wanted(seen: &Seen) -> ServiceAccountStatus {
         teams: teams(seen),
         oidc_identities: before.oidc_identities.clone(),
         keys,
-        retained: seen.object.pins.retained.iter().map(ToString::to_string).collect(),
+        retained: seen
+            .object
+            .pins
+            .retained
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         unknown,
     }
 }
 
 /// The declared teams that the account is in; what was not looked up stays as it was.
 fn teams(seen: &Seen) -> Vec<JoinedTeam> {
-    let Remote::Found(account) = &seen.remote else { return seen.object.status.teams.clone() };
+    let Remote::Found(account) = &seen.remote else {
+        return seen.object.status.teams.clone();
+    };
     let found = seen.teams.iter().filter_map(|(_, team)| team.as_ref());
     found
         .filter(|team| team.members.contains(&account.id))
-        .map(|team| JoinedTeam { id: team.id.to_string(), name: team.name.clone() })
+        .map(|team| JoinedTeam {
+            id: team.id.to_string(),
+            name: team.name.clone(),
+        })
         .collect()
 }
 
@@ -71,7 +84,10 @@ fn findings(seen: &Seen) -> Vec<Finding> {
                 Outlook::Waits => Type::Reconciling,
                 Outlook::NeedsPerson => Type::Stalled,
             };
-            vec![finding(Type::Ready, Status::False, &stop), finding(more, Status::True, &stop)]
+            vec![
+                finding(Type::Ready, Status::False, &stop),
+                finding(more, Status::True, &stop),
+            ]
         }
     }
 }
@@ -89,7 +105,10 @@ fn face(seen: &Seen) -> Result<(), Stop> {
     }
     match living::keep(seen)? {
         None => Ok(()),
-        Some(_) => Err(Stop::new(Reason::WaitingForAccount, "The account is being made, or brought to what is declared.")),
+        Some(_) => Err(Stop::new(
+            Reason::WaitingForAccount,
+            "The account is being made, or brought to what is declared.",
+        )),
     }
 }
 
@@ -100,18 +119,36 @@ pub(super) fn wake(seen: &Seen) -> Timestamp {
             Retry::After(wait) => wait
                 .and_then(|wait| SignedDuration::try_from(wait).ok())
                 .unwrap_or(SignedDuration::from_secs(10)),
-            Retry::Backoff => backoff::wait(seen.pass.failures, backoff::LONGEST, seen.object.uid.as_str()),
-            Retry::OnChange => backoff::wait(seen.pass.failures, resync(seen), seen.object.uid.as_str()),
+            Retry::Backoff => backoff::wait(
+                seen.pass.failures,
+                backoff::LONGEST,
+                seen.object.uid.as_str(),
+            ),
+            Retry::OnChange => {
+                backoff::wait(seen.pass.failures, resync(seen), seen.object.uid.as_str())
+            }
         };
         after(seen.now, wait)
     });
     let landed = seen.object.pins.free_at.map(|at| after(at, LANDS_WITHIN));
-    let listed = seen.list.as_ref().map(|list| after(list.began, resync(seen)));
-    let soonest = [retry, landed, listed].into_iter().flatten().filter(|at| *at > seen.now).min();
+    let listed = seen
+        .list
+        .as_ref()
+        .map(|list| after(list.began, resync(seen)));
+    let soonest = [retry, landed, listed]
+        .into_iter()
+        .flatten()
+        .filter(|at| *at > seen.now)
+        .min();
     let latest = after(seen.now, resync(seen));
-    after(soonest.map_or(latest, |at| at.min(latest)), SignedDuration::from_millis(1))
+    after(
+        soonest.map_or(latest, |at| at.min(latest)),
+        SignedDuration::from_millis(1),
+    )
 }
 
 fn resync(seen: &Seen) -> SignedDuration {
-    seen.connection.as_ref().map_or(backoff::LONGEST, |route| route.resync)
+    seen.connection
+        .as_ref()
+        .map_or(backoff::LONGEST, |route| route.resync)
 }

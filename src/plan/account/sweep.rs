@@ -25,7 +25,10 @@ enum Class {
 pub(super) fn step(seen: &Seen) -> Result<Option<Step>, Stop> {
     let route = seen.connection.as_ref().map_err(Clone::clone)?;
     let newer_than = after(seen.now, -route.resync);
-    let stale = seen.list.as_ref().is_none_or(|list| list.began <= newer_than);
+    let stale = seen
+        .list
+        .as_ref()
+        .is_none_or(|list| list.began <= newer_than);
     if stale {
         return Ok(Some(Step::Look { newer_than }));
     }
@@ -35,7 +38,10 @@ pub(super) fn step(seen: &Seen) -> Result<Option<Step>, Stop> {
 /// Revokes one key of ours whose ApiKey is gone for sure.
 fn orphan(seen: &Seen) -> Option<Step> {
     let (list, account) = (seen.list.as_ref()?, seen.object.pins.account.as_ref()?);
-    let key = list.keys.iter().find(|key| is_due_orphan(seen, list, key))?;
+    let key = list
+        .keys
+        .iter()
+        .find(|key| is_due_orphan(seen, list, key))?;
     Some(match (seen.census.freshness, seen.freshness) {
         (Freshness::Cached, _) => Step::Census,
         (Freshness::Live, Freshness::Cached) => Step::Refresh,
@@ -46,7 +52,9 @@ fn orphan(seen: &Seen) -> Option<Step> {
 /// An orphan that is old enough, not retained, and not older than the ServiceAccount, which may
 /// have been made again after a restore, or have adopted the account.
 fn is_due_orphan(seen: &Seen, list: &List, key: &RemoteKey) -> bool {
-    let Ok(route) = &seen.connection else { return false };
+    let Ok(route) = &seen.connection else {
+        return false;
+    };
     let created_at = after(key.created_at, -route.reach.skew);
     class(seen, key) == Class::Unknown(KeyClass::Orphan)
         && list.began >= after(created_at, STRAY_AFTER)
@@ -68,7 +76,11 @@ pub(super) fn left(seen: &Seen) -> impl Iterator<Item = &RemoteKey> {
 pub(super) fn kept(seen: &Seen) -> impl Iterator<Item = &RemoteKey> {
     let alive = |key: &&RemoteKey| key.expires_at.is_none_or(|end| end > seen.now);
     let retained = |key: &&RemoteKey| seen.object.pins.retained.contains(&key.id);
-    seen.list.iter().flat_map(|list| &list.keys).filter(retained).filter(alive)
+    seen.list
+        .iter()
+        .flat_map(|list| &list.keys)
+        .filter(retained)
+        .filter(alive)
 }
 
 fn class(seen: &Seen, key: &RemoteKey) -> Class {
@@ -85,8 +97,15 @@ fn class(seen: &Seen, key: &RemoteKey) -> Class {
         Some(Records::Keys { retiring, .. }) if retiring.contains(&key.id) => Class::Retiring,
         // An attempt that is under way is nobody's stray yet.
         Some(Records::Keys { .. }) => {
-            let young = seen.list.as_ref().is_some_and(|list| list.began < after(key.created_at, STRAY_AFTER));
-            if young { Class::Managed } else { Class::Unknown(KeyClass::Stray) }
+            let young = seen
+                .list
+                .as_ref()
+                .is_some_and(|list| list.began < after(key.created_at, STRAY_AFTER));
+            if young {
+                Class::Managed
+            } else {
+                Class::Unknown(KeyClass::Stray)
+            }
         }
     }
 }
@@ -96,7 +115,11 @@ pub(super) fn count(seen: &Seen) -> Option<(KeyCounts, Vec<UnknownKey>)> {
     let list = seen.list.as_ref()?;
     let mut counts = KeyCounts::default();
     let mut unknown = Vec::new();
-    for key in list.keys.iter().filter(|key| !seen.pass.revoked.contains(&key.id)) {
+    for key in list
+        .keys
+        .iter()
+        .filter(|key| !seen.pass.revoked.contains(&key.id))
+    {
         let count = match class(seen, key) {
             Class::Managed => &mut counts.managed,
             Class::Retiring => &mut counts.retiring,
@@ -118,7 +141,12 @@ pub(super) fn count(seen: &Seen) -> Option<(KeyCounts, Vec<UnknownKey>)> {
 }
 
 fn name(key: &RemoteKey, class: KeyClass) -> UnknownKey {
-    let purpose: String = key.text.chars().filter(|c| !c.is_control()).take(PURPOSE_CHARS).collect();
+    let purpose: String = key
+        .text
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(PURPOSE_CHARS)
+        .collect();
     UnknownKey {
         id: key.id.to_string(),
         class,

@@ -132,3 +132,11 @@ pub fn plan(seen: &Seen) -> Plan {
 }
 
 pub use fold::fold;
+
+/// The keys that stay on the server when this ApiKey closes, by its own wish.
+pub fn stays(seen: &Seen) -> Vec<KeyId> {
+    match ending::cause(seen) {
+        Some(cause) if ending::retained(seen, cause) => ending::remaining(seen),
+        Some(_) | None => Vec::new(),
+    }
+}

@@ -31,7 +31,7 @@ use super::turns::Turns;
 use super::{Connection, Credential, Minted, Server, Unusable};
 use crate::plan::port::{
     Ability, AccountDraft, AccountId, Expiry, Fault, KeyId, List, Order, Own, Probe, RemoteAccount,
-    RemoteTeam, TeamId, TeamRef, Value,
+    RemoteTeam, ServerIdentity, TeamId, TeamRef, Value,
 };
 use crate::secret::KeyMaterial;
 
@@ -223,7 +223,16 @@ impl Server for Octopus {
             // The reference names no bound; this much is shown whole by the portal.
             marker_chars: 200,
             username_chars: 64,
+            // What the `octopus` command reads from its environment.
+            entries: &[
+                ("OCTOPUS_API_KEY", "{{ key }}"),
+                ("OCTOPUS_URL", "{{ url }}"),
+            ],
         }
+    }
+
+    async fn identity(&self) -> Result<ServerIdentity, Fault> {
+        within(CALL, async { Ok(self.root().await?.0) }).await
     }
 
     async fn probe(&self) -> Result<Probe, Fault> {

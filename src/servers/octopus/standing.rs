@@ -1,7 +1,7 @@
 //! The connection itself: which server this is, who we are there, and for how long.
 
 use http::Method;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Octopus;
 use super::wire::{Authentication, ListedKey, Me, Root};
@@ -16,8 +16,7 @@ const SHORTEST_HINT: usize = 7;
 impl Octopus {
     /// Looks at the server and at ourselves.
     pub(super) async fn standing(&self) -> Result<Probe, Fault> {
-        let answer = self.get(Route::fixed("/api")).await?;
-        let root: Root = answer.read()?;
+        let (identity, root, skew) = self.root().await?;
         let own = self.me(&self.badge).await?;
         let key_expiry = self.key_expiry().await?;
         let credential_expires_at = *self
@@ -29,12 +28,20 @@ impl Octopus {
                 .chars()
                 .take(40)
                 .collect(),
-            identity: ServerIdentity::new(root.installation_id.to_ascii_lowercase()),
+            identity,
             own,
             key_expiry,
             credential_expires_at,
-            skew: answer.skew,
+            skew,
         })
+    }
+
+    /// Which server answers, what it says of itself, and its clock less ours.
+    pub(super) async fn root(&self) -> Result<(ServerIdentity, Root, SignedDuration), Fault> {
+        let answer = self.get(Route::fixed("/api")).await?;
+        let root: Root = answer.read()?;
+        let identity = ServerIdentity::new(root.installation_id.to_ascii_lowercase());
+        Ok((identity, root, answer.skew))
     }
 
     /// Who shows this badge.
@@ -94,7 +101,6 @@ fn end(secret: &KeyMaterial, keys: &[ListedKey], now: Timestamp) -> Option<Times
 
 #[cfg(test)]
 mod tests {
-    use jiff::SignedDuration;
     use serde_json::{Value, json};
 
     use super::*;

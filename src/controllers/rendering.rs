@@ -1,0 +1,102 @@
+//! The entries of a Secret, rendered from templates.
+//!
+//! Templates are a tenant's text: they get no loader, no environment, a bound on work and a bound
+//! on size, and an error that names the entry and the place but shows no value.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use minijinja::{Environment, UndefinedBehavior, context};
+
+use super::facts::Rendering;
+use crate::api::ApiKey;
+use crate::plan::marker::digest;
+use crate::secret::KeyMaterial;
+
+/// How many instructions a template may take.
+const FUEL: u64 = 20_000;
+/// How long all entries together may be, in bytes: half of what etcd takes.
+const LONGEST: usize = 512 * 1024;
+
+/// What a template sees of a key.
+pub struct Values<'a> {
+    /// Its value.
+    pub key: &'a KeyMaterial,
+    /// Its id on the server.
+    pub id: &'a str,
+    /// The server's URL.
+    pub url: &'a str,
+    /// The account's user name.
+    pub username: &'a str,
+    /// Its serial.
+    pub serial: u64,
+    /// When it ends, as RFC 3339.
+    pub expires_at: &'a str,
+}
+
+/// The templates of one ApiKey's Secret, by entry.
+pub struct Templates<'a> {
+    entries: BTreeMap<&'a str, &'a str>,
+    shape: String,
+}
+
+impl<'a> Templates<'a> {
+    /// Those of the manifest, or the server's own.
+    pub fn of(object: &'a ApiKey, defaults: &'static [(&'static str, &'static str)]) -> Self {
+        let own = &object.spec.secret.data;
+        let own: BTreeMap<_, _> = own.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        // The server's own entries are not part of it: they are not the author's wish.
+        let shape = digest(&own.iter().flat_map(|(name, text)| [*name, *text]).collect::<Vec<_>>());
+        let entries = if own.is_empty() { defaults.iter().copied().collect() } else { own };
+        Self { entries, shape }
+    }
+
+    /// The names of the entries.
+    pub fn names(&self) -> Vec<&'a str> {
+        self.entries.keys().copied().collect()
+    }
+
+    /// Whether the templates render, tried with values that are none, and a digest of what its author wrote.
+    pub fn try_out(&self) -> Rendering {
+        let dummy = KeyMaterial::new("not-a-key");
+        let values = Values {
+            key: &dummy,
+            id: "not-an-id",
+            url: "https://server.invalid",
+            username: "nobody",
+            serial: 1,
+            expires_at: "1970-01-01T00:00:00Z",
+        };
+        Rendering { templates: self.render(&values).map(|_| ()), shape: self.shape.clone() }
+    }
+
+    /// The entries, rendered. Never logged.
+    pub fn render(&self, values: &Values<'_>) -> Result<BTreeMap<String, ByteString>, String> {
+        let mut environment = Environment::empty();
+        environment.set_fuel(Some(FUEL));
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_keep_trailing_newline(true);
+        let context = context! {
+            key => values.key.expose(),
+            id => values.id,
+            url => values.url,
+            username => values.username,
+            serial => values.serial,
+            expiresAt => values.expires_at,
+        };
+        let mut entries = BTreeMap::new();
+        let mut length = 0;
+        for (name, text) in &self.entries {
+            let rendered = environment.render_str(text, &context).map_err(|error| {
+                let line = error.line().map_or_else(String::new, |line| format!(", line {line}"));
+                format!("Entry {name} of spec.secret.data does not render: {}{line}", error.kind())
+            })?;
+            length += rendered.len();
+            if length > LONGEST {
+                return Err(format!("The entries of spec.secret.data are longer than {LONGEST} bytes"));
+            }
+            entries.insert((*name).to_owned(), ByteString(rendered.into_bytes()));
+        }
+        Ok(entries)
+    }
+}

@@ -1,0 +1,156 @@
+//! What each connection and each account is worth right now, as this process has found it: the
+//! result of one controller's pass, read by the passes that rest on it.
+//!
+//! Nothing here is durable, and nothing is known at the start: who finds nothing waits to be woken.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::SignedDuration;
+
+use crate::api::{Grant, ServerKind, ServerRef};
+use crate::plan::Stop;
+use crate::plan::grant::Allowance;
+use crate::plan::port::Probe;
+use crate::plan::record::Uid;
+use crate::servers::Server;
+
+/// Where a connection is: its kind, its namespace (none for one of the cluster), and its name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place {
+    /// Its kind.
+    pub kind: ServerKind,
+    /// Its namespace.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+}
+
+impl Place {
+    /// The connection that an object of this namespace refers to.
+    pub fn of(reference: &ServerRef, namespace: &str) -> Self {
+        let namespace = match reference.kind {
+            ServerKind::DeployServer => Some(namespace.to_owned()),
+            ServerKind::ClusterDeployServer => None,
+        };
+        Self { kind: reference.kind, namespace, name: reference.name.clone() }
+    }
+}
+
+/// What a connection is worth.
+#[derive(Clone)]
+pub struct Connection {
+    /// The client for its server, and what the last look found; or why there is none.
+    pub usable: Result<Line, Stop>,
+    /// Its URL.
+    pub url: String,
+    /// Whom it grants what; `None` when it serves its own namespace alone.
+    pub grants: Option<Vec<Grant>>,
+    /// The longest life of a key by its policy.
+    pub max_lifetime: Option<SignedDuration>,
+    /// The life of a key that asks for nothing.
+    pub default_lifetime: Option<SignedDuration>,
+    /// How often servers are compared with what we know.
+    pub resync: SignedDuration,
+}
+
+/// A server that answers.
+#[derive(Clone)]
+pub struct Line {
+    /// The client.
+    pub server: Arc<dyn Server>,
+    /// What the last look found.
+    pub probe: Probe,
+}
+
+impl PartialEq for Connection {
+    fn eq(&self, other: &Self) -> bool {
+        let same_line = match (&self.usable, &other.usable) {
+            (Ok(one), Ok(two)) => Arc::ptr_eq(&one.server, &two.server) && one.probe == two.probe,
+            (Err(one), Err(two)) => one == two,
+            (Ok(_), Err(_)) | (Err(_), Ok(_)) => false,
+        };
+        same_line
+            && self.url == other.url
+            && self.grants == other.grants
+            && self.max_lifetime == other.max_lifetime
+            && self.default_lifetime == other.default_lifetime
+            && self.resync == other.resync
+    }
+}
+
+/// What an account is worth.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Account {
+    /// The generation of the ServiceAccount that was looked at.
+    pub generation: i64,
+    /// The account's user name.
+    pub username: String,
+    /// Whether keys may be made for it, or why not.
+    pub mint: Result<(), Stop>,
+    /// Whether its keys work, or why not.
+    pub works: Result<(), Stop>,
+    /// What the connection grants its keys.
+    pub allowance: Allowance,
+}
+
+/// A register of what was found, by whom it is about.
+pub struct Register<K, V>(Mutex<HashMap<K, V>>);
+
+impl<K, V> Default for Register<K, V> {
+    fn default() -> Self {
+        Self(Mutex::new(HashMap::new()))
+    }
+}
+
+/// Whether something new was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// It was.
+    Changed,
+    /// It was the same as before.
+    Same,
+}
+
+impl<K: Eq + Hash, V: Clone> Register<K, V> {
+    /// What was found last.
+    pub fn get(&self, key: &K) -> Option<V> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    /// Notes what was found.
+    pub fn set(&self, key: K, value: V) -> News
+    where
+        V: PartialEq,
+    {
+        let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if found.get(&key) == Some(&value) {
+            return News::Same;
+        }
+        found.insert(key, value);
+        News::Changed
+    }
+
+    /// Notes what was found, whatever was there.
+    pub fn put(&self, key: K, value: V) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, value);
+    }
+
+    /// Forgets it.
+    pub fn forget(&self, key: &K) -> News {
+        match self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key) {
+            Some(_) => News::Changed,
+            None => News::Same,
+        }
+    }
+}
+
+/// What all passes have found.
+#[derive(Default)]
+pub struct Standings {
+    /// Of connections.
+    pub connections: Register<Place, Connection>,
+    /// Of accounts, by the uid of their ServiceAccount.
+    pub accounts: Register<Uid, Account>,
+}
