@@ -10,7 +10,7 @@ use kube::CustomResource;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::{FreeForm, LocalRef, Period, SUBDOMAIN, definitions, label_value, period, rules, text};
+use super::{FreeForm, LocalRef, Period, definitions, label_value, period, rules, text};
 
 /// An API key on a deploy server: minted there for a ServiceAccount, delivered in a Secret, proven
 /// to work, rotated before it expires, and revoked when this object is deleted.
@@ -204,7 +204,7 @@ pub struct Window {
     /// Example: `0 2 * * 1-5`.
     #[schemars(
         length(min = 9, max = 100),
-        regex(pattern = r"^[0-9A-Za-z*,/#?-]+( [0-9A-Za-z*,/#?-]+){4}$")
+        extend("x-kubernetes-validations" = rules::schedule())
     )]
     pub schedule: String,
 
@@ -216,7 +216,7 @@ pub struct Window {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 64),
-        regex(pattern = r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$")
+        extend("x-kubernetes-validations" = rules::time_zone())
     )]
     pub time_zone: Option<String>,
 }
@@ -287,9 +287,10 @@ impl JsonSchema for RenewBefore {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "pattern": format!("^[1-9][0-9]?%$|{}", period::PATTERN),
+            "pattern": period::or_percent(),
             "minLength": period::MIN_CHARS,
             "maxLength": period::MAX_CHARS,
+            "x-kubernetes-validations": rules::renew_before(),
         })
     }
 }
@@ -301,7 +302,7 @@ impl JsonSchema for RenewBefore {
 pub struct SecretSpec {
     /// The Secret's name. Immutable. Default: the ApiKey's name.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
+    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = rules::secret_name()))]
     pub name: Option<String>,
 
     /// The Secret's type: `Opaque`, or a type of your own. Immutable.

@@ -178,9 +178,6 @@ impl FreeForm {
     }
 }
 
-/// The pattern of the names of most objects of Kubernetes (RFC 1123 subdomain).
-const SUBDOMAIN: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
-
 /// The schema of a text of at most so many characters.
 fn text(most: u32) -> serde_json::Value {
     serde_json::json!({ "type": "string", "maxLength": most })
@@ -191,7 +188,7 @@ fn label_value() -> serde_json::Value {
     serde_json::json!({
         "type": "string",
         "maxLength": 63,
-        "pattern": "^([A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?)?$",
+        "x-kubernetes-validations": rules::label_value(),
     })
 }
 

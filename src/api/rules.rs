@@ -11,6 +11,8 @@
 
 use kube::core::Rule;
 
+use super::period::{self, PATTERN};
+
 /// The keyword under which a schema carries its rules.
 pub(super) type Rules = Vec<Rule>;
 
@@ -32,39 +34,108 @@ fn immutable_option(field: &str) -> Rule {
     .message(format!("{field} is immutable; it can neither be changed, nor added, nor removed").as_str())
 }
 
-/// The length of a period in seconds. CEL's own durations know no days: they are split off.
+/// The length of a period in seconds. CEL's own durations know no days: they are split off. Only
+/// for a text that is a period, see [`is_period`].
 fn seconds(period: &str) -> String {
     format!(
-        "((({period}).contains('d') ? int(({period}).split('d')[0]) * 86400 : 0) \
-         + (({period}).endsWith('d') ? 0 : int(duration(({period}).contains('d') ? ({period}).split('d')[1] : ({period})).getSeconds())))"
+        "(({period}.contains('d') ? int({period}.split('d')[0]) * 86400 : 0) \
+         + ({period}.endsWith('d') ? 0 : int(duration({period}.contains('d') ? {period}.split('d')[1] : {period}).getSeconds())))"
     )
 }
 
-/// Refuses an optional period that is shorter than so many seconds.
+/// Whether a text is a period. Rules that reckon with one must ask first: what the schema's pattern
+/// refuses is shown to them all the same.
+fn is_period(text: &str) -> String {
+    format!("{text}.matches('{PATTERN}')")
+}
+
+/// Refuses a period, where there is one, that is shorter than so many seconds.
 fn at_least(field: &str, least: u32, message: &str) -> Rule {
+    let period = format!("self.{field}");
     rule(
         format!(
-            "!has(self.{field}) || {} >= {least}",
-            seconds(&format!("self.{field}"))
+            "!has({period}) || !{} || {} >= {least}",
+            is_period(&period),
+            seconds(&period)
         ),
         message,
     )
 }
 
+/// Refuses two periods, where both are there, unless they are in this order.
+fn in_order(shorter: &str, operator: &str, longer: &str, message: &str) -> Rule {
+    let (shorter, longer) = (format!("self.{shorter}"), format!("self.{longer}"));
+    rule(
+        format!(
+            "!has({shorter}) || !has({longer}) || !{} || !{} || {} {operator} {}",
+            is_period(&shorter),
+            is_period(&longer),
+            seconds(&shorter),
+            seconds(&longer),
+        ),
+        message,
+    )
+}
+
+/// Rules of a period. The pattern in the schema says the same, but not in words.
+pub(super) fn period() -> Rules {
+    vec![rule(
+        is_period("self"),
+        "must be a period in days, hours, minutes and seconds, such as 30d, 12h or 1d12h",
+    )]
+}
+
+/// Rules of a period or a percentage.
+pub(super) fn renew_before() -> Rules {
+    vec![rule(
+        format!("self.matches('{}')", period::or_percent()),
+        "must be a period, such as 10d, or a percentage from 1% to 99%",
+    )]
+}
+
+/// Rules of the schedule of a window.
+pub(super) fn schedule() -> Rules {
+    vec![rule(
+        "self.matches('^[0-9A-Za-z*,/#?-]+( [0-9A-Za-z*,/#?-]+){4}$')",
+        "must be five cron fields with one blank between them, such as 0 2 * * 1-5",
+    )]
+}
+
+/// Rules of the name of a time zone.
+pub(super) fn time_zone() -> Rules {
+    vec![rule(
+        "self.matches('^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$')",
+        "must be the name of a time zone, such as Europe/Oslo",
+    )]
+}
+
+/// Rules of a Secret's name.
+pub(super) fn secret_name() -> Rules {
+    vec![rule(
+        "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",
+        "must be a name that a Secret can have: lower-case letters, digits, '-' and '.'",
+    )]
+}
+
+/// Rules of a label's value.
+pub(super) fn label_value() -> Rules {
+    vec![rule(
+        "self.matches('^([A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?)?$')",
+        "must be a value that a label can have: letters, digits, '-', '_' and '.', a letter or digit at both ends",
+    )]
+}
+
 /// Rules of an ApiKey's spec.
 pub(super) fn api_key() -> Rules {
-    let renew_before = "self.rotation.renewBefore";
     vec![
         immutable("serviceAccountRef"),
         immutable_option("secret.name"),
         immutable("secret.type"),
         at_least("lifetime", 60, "lifetime must be at least one minute"),
-        rule(
-            format!(
-                "!has(self.lifetime) || !has({renew_before}) || {renew_before}.endsWith('%') || {} < {}",
-                seconds(renew_before),
-                seconds("self.lifetime"),
-            ),
+        in_order(
+            "rotation.renewBefore",
+            "<",
+            "lifetime",
             "rotation.renewBefore must be shorter than lifetime",
         ),
         rule(
@@ -261,10 +332,7 @@ pub(super) fn connection() -> Rules {
             "!has(self.tls) || self.url.startsWith('https:') || (has(self.authUrl) && self.authUrl.startsWith('https:'))",
             "tls has no meaning for an http address",
         ),
-        rule(
-            format!("{} >= 10", seconds("self.resync")),
-            "resync must be at least 10 seconds",
-        ),
+        at_least("resync", 10, "resync must be at least 10 seconds"),
     ]
 }
 
@@ -331,12 +399,10 @@ pub(super) fn key_policy() -> Rules {
             60,
             "defaultLifetime must be at least one minute",
         ),
-        rule(
-            format!(
-                "!has(self.maxLifetime) || !has(self.defaultLifetime) || {} <= {}",
-                seconds("self.defaultLifetime"),
-                seconds("self.maxLifetime"),
-            ),
+        in_order(
+            "defaultLifetime",
+            "<=",
+            "maxLifetime",
             "defaultLifetime must not be longer than maxLifetime",
         ),
     ]

@@ -244,7 +244,7 @@ resync: 1h30m"
         refuse(
             K,
             "server-period",
-            "spec.resync in body should match",
+            "must be a period in days, hours, minutes and seconds",
             signed_in!("resync: 1w"),
         ),
         refuse(
@@ -505,7 +505,7 @@ fn keys() -> Vec<Case> {
     const TEXT: &str = "must contain neither 'ako1.' nor '·'";
     const ONE_LINE: &str = "must not contain line breaks, control characters";
     const RENEW: &str = "rotation.renewBefore must be shorter than lifetime";
-    const PERIOD: &str = "spec.lifetime in body should match";
+    const PERIOD: &str = "must be a period in days, hours, minutes and seconds";
     vec![
         accept(K, "key-plain", key!("")),
         accept(
@@ -552,10 +552,11 @@ ttlAfterFinished: 1h"
         refuse(K, "key-short", "lifetime must be at least one minute", key!("lifetime: 0d59s")),
         refuse(K, "key-renew-long", RENEW, key!("lifetime: 1d\nrotation: {renewBefore: 24h}")),
         refuse(K, "key-renew-longer", RENEW, key!("lifetime: 36h\nrotation: {renewBefore: 1d12h1s}")),
-        refuse(K, "key-renew-percent", "spec.rotation.renewBefore in body should match", key!("rotation: {renewBefore: 100%}")),
-        refuse(K, "key-renew-zero", "spec.rotation.renewBefore in body should match", key!("rotation: {renewBefore: 0%}")),
+        refuse(K, "key-renew-percent", "must be a period, such as 10d, or a percentage from 1% to 99%", key!("rotation: {renewBefore: 100%}")),
+        refuse(K, "key-renew-zero", "must be a period, such as 10d, or a percentage from 1% to 99%", key!("rotation: {renewBefore: 0%}")),
         refuse(K, "key-never-windows", "have no meaning with mode Never", key!("rotation: {mode: Never, windows: [{schedule: '0 2 * * *', duration: 1h}]}")),
-        refuse(K, "key-schedule", "spec.rotation.windows[0].schedule in body should match", key!("rotation: {windows: [{schedule: every night, duration: 1h}]}")),
+        refuse(K, "key-schedule", "must be five cron fields", key!("rotation: {windows: [{schedule: every night, duration: 1h}]}")),
+        refuse(K, "key-time-zone", "must be the name of a time zone", key!("rotation: {windows: [{schedule: '0 2 * * *', duration: 1h, timeZone: 'Europe Oslo'}]}")),
         refuse(K, "key-restart-kind", "Unsupported value: \"Pod\"", key!("restart: [{kind: Pod, name: a}]")),
         refuse(K, "key-restart-twice", "Duplicate value", key!("restart: [{kind: Deployment, name: a}, {kind: Deployment, name: a}]")),
         refuse(K, "key-two-servers", "stackStorm and elasticsearch exclude each other", key!("stackStorm: {enabled: true}\nelasticsearch: {metadata: {a: b}}")),
@@ -621,7 +622,7 @@ fn secrets() -> Vec<Case> {
         refuse(
             K,
             "secret-name-form",
-            "spec.secret.name in body should match",
+            "must be a name that a Secret can have",
             key!("secret: {name: Ci_Octopus}"),
         ),
         refuse(
@@ -645,7 +646,7 @@ fn secrets() -> Vec<Case> {
         refuse(
             K,
             "secret-label-value",
-            "in body should match",
+            "must be a value that a label can have",
             key!("secret: {labels: {a: 'b c'}}"),
         ),
         refuse(
