@@ -6,6 +6,7 @@
 //! real API server.
 
 mod api_key;
+mod columns;
 pub mod conditions;
 mod definitions;
 mod period;

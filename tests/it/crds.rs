@@ -73,13 +73,9 @@ impl Case {
             Kind::ClusterDeployServer => String::new(),
             _ => format!("  namespace: {NAMESPACE}\n"),
         };
-        let spec = spec
-            .trim()
-            .lines()
-            .map(|line| format!("  {line}\n"))
-            .collect::<String>();
+        let spec = spec.trim().replace('\n', "\n  ");
         format!(
-            "apiVersion: apikeys.dev/v1alpha1\nkind: {:?}\nmetadata:\n  name: {}\n{namespace}spec:\n{spec}",
+            "apiVersion: apikeys.dev/v1alpha1\nkind: {:?}\nmetadata:\n  name: {}\n{namespace}spec:\n  {spec}\n",
             self.kind, self.name
         )
     }
@@ -115,6 +111,10 @@ pub(crate) fn cases_are_sound() -> Result<()> {
 
 /// Plays one case. `apply` applies a manifest as `kubectl apply -o json` does, and returns the
 /// object as it is stored, or fails with the API server's words.
+#[expect(
+    dead_code,
+    reason = "played as soon as the control plane is part of the testbed"
+)]
 pub(crate) async fn play(case: &Case, apply: impl AsyncFn(&str) -> Result<String>) -> Result<()> {
     let spec = match case.change {
         Change::Create(spec) => spec,
