@@ -6,6 +6,7 @@
 //! real API server.
 
 mod api_key;
+mod columns;
 pub mod conditions;
 mod definitions;
 mod period;
@@ -184,9 +185,6 @@ impl FreeForm {
     }
 }
 
-/// The pattern of the names of most objects of Kubernetes (RFC 1123 subdomain).
-const SUBDOMAIN: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
-
 /// The schema of a text of at most so many characters.
 fn text(most: u32) -> serde_json::Value {
     serde_json::json!({ "type": "string", "maxLength": most })
@@ -197,7 +195,7 @@ fn label_value() -> serde_json::Value {
     serde_json::json!({
         "type": "string",
         "maxLength": 63,
-        "pattern": "^([A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?)?$",
+        "x-kubernetes-validations": rules::label_value(),
     })
 }
 
