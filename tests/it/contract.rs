@@ -7,7 +7,7 @@
 mod octopus;
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -178,6 +178,7 @@ pub(crate) fn all() -> Vec<Trial> {
         nonsense_is_told_from_trouble,
         the_clocks_are_compared,
         no_fault_tells_a_secret,
+        no_log_tells_a_secret,
     );
     all.extend(octopus::all());
     all
@@ -611,6 +612,69 @@ async fn no_fault_tells_a_secret<T: Twin>(stage: Stage<T>) -> anyhow::Result<()>
         }
     }
     ensure!(told > 200, "only {told} faults were looked at");
+    Ok(())
+}
+
+/// What was logged, by anybody, at any level.
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&log).into_owned()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+async fn no_log_tells_a_secret<T: Twin>(stage: Stage<T>) -> anyhow::Result<()> {
+    let log = Log::default();
+    let writer = log.clone();
+    let everything = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _logged = tracing::subscriber::set_default(everything);
+    let tls = Tls::new()?;
+    let secure = serve(&stage.door, 0, Some(&tls))?;
+    let (account, minted) = minted(&*stage.client()?, "team-a.ci").await?;
+    let secrets = [&stage.credential, &stage.nobodys, &minted.value].map(KeyMaterial::expose);
+    for key in [&stage.nobodys, &stage.credential] {
+        let open = stage.client_with(key)?;
+        let secure = connect(Connection {
+            credential: Credential::ApiKey(key.clone()),
+            url: format!("{}{}", secure.url(), stage.prefix),
+            transport: Arc::new(Network::new(Trust::Only(tls.ca_pem().as_bytes()))?),
+            ..stage.connection()?
+        })?;
+        for client in [open, secure] {
+            every_call(&*client, &account.id, &minted).await;
+            // A place that another test's thread met first counts as one that nobody listens to.
+            tracing::callsite::rebuild_interest_cache();
+            every_call(&*client, &account.id, &minted).await;
+        }
+    }
+    let text = log.text();
+    ensure!(
+        text.contains("asked a deploy server"),
+        "the log is heard: {text}"
+    );
+    for secret in secrets {
+        ensure!(!text.contains(secret), "a log tells a secret");
+    }
     Ok(())
 }
 
