@@ -81,7 +81,22 @@ impl Octopus {
 }
 
 fn one(id: &AccountId) -> Result<Route, Fault> {
-    Route::new("/api/users/{}", &[id.as_str()])
+    Route::new("/api/users/{}", &[user_id(id)?])
+}
+
+/// The id of a user, and of nothing else: `me` in its place would be ourselves, `all` everybody.
+pub(super) fn user_id(id: &AccountId) -> Result<&str, Fault> {
+    let is_users = id
+        .as_str()
+        .get(..6)
+        .is_some_and(|kind| kind.eq_ignore_ascii_case("Users-"));
+    if is_users {
+        Ok(id.as_str())
+    } else {
+        Err(Fault::Protocol(
+            "an account's id that is not one of Octopus".to_owned(),
+        ))
+    }
 }
 
 fn same_name(one: &str, other: &str) -> bool {
@@ -215,6 +230,41 @@ mod tests {
             "protocol"
         );
         assert_eq!(script.heard()[0], "GET /prefix/api/users/Users-2");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_but_a_user_is_taken_for_one() {
+        let script = Script::new();
+        let client = script.client();
+        for id in [
+            "me",
+            "all",
+            "authentication",
+            "Users",
+            "Teams-1",
+            "../Users-1",
+            "Users-1/x",
+        ] {
+            let id = AccountId::new(id);
+            let key = crate::plan::port::KeyId::new("apikeys-1");
+            let order = crate::plan::port::Order {
+                account: id.clone(),
+                text: String::new(),
+                expires_at: jiff::Timestamp::MAX,
+            };
+            let outcomes = [
+                client.account(&id).await.map(drop),
+                client.update_account(&id, &draft()).await.map(drop),
+                client.delete_account(&id).await,
+                client.keys(&id).await.map(drop),
+                client.mint(&order).await.map(drop),
+                client.revoke(&id, &key).await,
+            ];
+            for outcome in outcomes {
+                assert_eq!(outcome.unwrap_err().label(), "protocol", "{id}");
+            }
+        }
+        assert!(script.requests().is_empty());
     }
 
     #[tokio::test(start_paused = true)]

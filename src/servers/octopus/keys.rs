@@ -3,6 +3,7 @@
 use http::Method;
 use serde_json::{Map, Value, json};
 
+use super::accounts::user_id;
 use super::wire::{ListedKey, MadeKey};
 use super::{API_KEY, Octopus};
 use crate::plan::port::{AccountId, Fault, KeyId, List, Order, Own};
@@ -50,7 +51,7 @@ impl Octopus {
     }
 
     pub(super) async fn unmake(&self, account: &AccountId, key: &KeyId) -> Result<(), Fault> {
-        let ids = [account.as_str(), key.as_str()];
+        let ids = [user_id(account)?, key.as_str()];
         let answer = self
             .delete(Route::new("/api/users/{}/apikeys/{}", &ids)?)
             .await?;
@@ -60,7 +61,7 @@ impl Octopus {
 }
 
 fn all(account: &AccountId) -> Result<Route, Fault> {
-    Route::new("/api/users/{}/apikeys", &[account.as_str()])
+    Route::new("/api/users/{}/apikeys", &[user_id(account)?])
 }
 
 #[cfg(test)]

@@ -77,7 +77,7 @@ impl Octopus {
         if let Some(space) = only("space", space, spaces.filter(|found| found.name == space))? {
             return Ok(Some(space.id));
         }
-        if !is_id(space) {
+        if !is_id(space) || !space.starts_with("Spaces-") {
             return Ok(None);
         }
         let answer = found(self.get(Route::new("/api/spaces/{}", &[space])?).await)?;

@@ -1,0 +1,121 @@
+//! No secret in a fault, and none in a log.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::ensure;
+use apikey_operator::secret::KeyMaterial;
+use apikey_operator::servers::transport::{Network, Trust};
+use apikey_operator::servers::{Connection, Credential, connect};
+use testbed::twins::tcp::serve;
+use testbed::twins::tls::Tls;
+use testbed::twins::{Fault as Wrong, Twin};
+
+use super::{Stage, every_call, minted};
+
+pub(super) async fn no_fault_tells_a_secret<T: Twin>(stage: Stage<T>) -> anyhow::Result<()> {
+    let (account, minted) = minted(&*stage.client()?, "team-a.ci").await?;
+    let secrets = [&stage.credential, &stage.nobodys, &minted.value].map(KeyMaterial::expose);
+    let mut told = 0;
+    let refused = [400, 401, 403, 404, 405, 409, 429, 500, 502, 503];
+    let refused = refused.map(|status| Wrong::Refused { status });
+    let broken = [
+        Wrong::CutBefore,
+        Wrong::CutAfter,
+        Wrong::Throttled {
+            retry_after: Some(9),
+        },
+        Wrong::Html,
+        Wrong::HalfJson,
+        Wrong::Flood { mebibytes: 5 },
+        Wrong::Redirect {
+            location: format!("http://a.example/{}", secrets[0]),
+        },
+        Wrong::Outage,
+    ];
+    for wrong in broken.into_iter().chain(refused) {
+        stage.strike(wrong.clone());
+        for key in [&stage.credential, &stage.nobodys] {
+            let client = stage.client_with(key)?;
+            for (call, outcome) in every_call(&*client, &account.id, &minted).await {
+                let shown = outcome
+                    .as_ref()
+                    .err()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
+                let text = format!("{shown} {outcome:?}");
+                told += usize::from(outcome.is_err());
+                for secret in secrets {
+                    ensure!(
+                        !text.contains(secret),
+                        "{call} after {wrong:?} tells a secret"
+                    );
+                }
+            }
+        }
+    }
+    ensure!(told > 200, "only {told} faults were looked at");
+    Ok(())
+}
+
+/// What was logged, by anybody, at any level.
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&log).into_owned()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+pub(super) async fn no_log_tells_a_secret<T: Twin>(stage: Stage<T>) -> anyhow::Result<()> {
+    let log = Log::default();
+    let writer = log.clone();
+    let everything = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _logged = tracing::subscriber::set_default(everything);
+    let tls = Tls::new()?;
+    let secure = serve(&stage.door, 0, Some(&tls))?;
+    let (account, minted) = minted(&*stage.client()?, "team-a.ci").await?;
+    let secrets = [&stage.credential, &stage.nobodys, &minted.value].map(KeyMaterial::expose);
+    for key in [&stage.nobodys, &stage.credential] {
+        let open = stage.client_with(key)?;
+        let secure = connect(Connection {
+            credential: Credential::ApiKey(key.clone()),
+            url: format!("{}{}", secure.url(), stage.prefix),
+            transport: Arc::new(Network::new(Trust::Only(tls.ca_pem().as_bytes()))?),
+            ..stage.connection()?
+        })?;
+        for client in [open, secure] {
+            every_call(&*client, &account.id, &minted).await;
+            // A place that another test's thread met first counts as one that nobody listens to.
+            tracing::callsite::rebuild_interest_cache();
+            every_call(&*client, &account.id, &minted).await;
+        }
+    }
+    let text = log.text();
+    ensure!(
+        text.contains("asked a deploy server"),
+        "the log is heard: {text}"
+    );
+    for secret in secrets {
+        ensure!(!text.contains(secret), "a log tells a secret");
+    }
+    Ok(())
+}
