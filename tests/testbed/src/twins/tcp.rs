@@ -112,7 +112,7 @@ pub(super) fn not_free(port: u16, cause: &io::Error) -> anyhow::Error {
 
 fn reusable(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
-    socket.set_reuseaddr(true)?;
+    // Not `SO_REUSEADDR`: with it others could bind a port on which nobody listens just now.
     socket.set_reuseport(true)?;
     socket.bind(address)?;
     Ok(socket)
