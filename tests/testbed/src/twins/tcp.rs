@@ -19,8 +19,8 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-use super::door::Outcome;
 use super::tls::Tls;
+use super::world::Outcome;
 use super::{Door, Twin};
 
 /// A twin that listens. It stops when this is dropped.

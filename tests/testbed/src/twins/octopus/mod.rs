@@ -20,7 +20,7 @@
 //! | keys in `X-Octopus-ApiKey`, in `X-NuGet-ApiKey`, or in the query; bearer tokens; session cookies | `auth.rs` |
 //! | `/api/authentication`, its settings (`configuration/authentication/values`), providers, identity metadata | `authentication.rs` |
 //! | login, logout, anti-forgery, session ends, revoked sessions, banned guessers, access tokens | `sessions.rs` |
-//! | users and service accounts, external logins, filters, whole-object `PUT` | `users.rs` |
+//! | users and service accounts, external logins, filters, whole-object `PUT` | `users.rs`, `user_wish.rs` |
 //! | API keys: made once, listed, deleted; default, longest and inherited end; whose keys one may touch | `api_keys.rs` |
 //! | OIDC identities, discovery, JWKS, token exchange | `oidc.rs` |
 //! | teams, membership; roles; roles given to teams | `teams.rs`, `roles.rs`, `team_roles.rs` |
@@ -74,6 +74,7 @@ mod team_roles;
 mod teams;
 #[cfg(test)]
 mod tests;
+mod user_wish;
 mod users;
 
 use bytes::Bytes;
