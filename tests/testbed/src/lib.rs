@@ -1,6 +1,7 @@
 //! The ground the project is tested on: a real Kubernetes control plane, twins of the deploy
 //! servers, and the demo. It knows nothing of the operator's code.
 
+pub mod clients;
 pub mod control_plane;
 pub mod process;
 pub mod twins;

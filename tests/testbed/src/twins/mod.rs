@@ -23,6 +23,7 @@ pub mod journal;
 pub mod octopus;
 pub mod tcp;
 pub mod tls;
+mod world;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};

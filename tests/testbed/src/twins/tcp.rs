@@ -19,8 +19,8 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-use super::door::Outcome;
 use super::tls::Tls;
+use super::world::Outcome;
 use super::{Door, Twin};
 
 /// A twin that listens. It stops when this is dropped.
@@ -112,7 +112,7 @@ pub(super) fn not_free(port: u16, cause: &io::Error) -> anyhow::Error {
 
 fn reusable(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
-    socket.set_reuseaddr(true)?;
+    // Not `SO_REUSEADDR`: with it others could bind a port on which nobody listens just now.
     socket.set_reuseport(true)?;
     socket.bind(address)?;
     Ok(socket)

@@ -149,6 +149,10 @@ pub(super) fn update(octopus: &mut Octopus, call: &Call) -> Reply {
     known(octopus)?;
     let body = call.body()?;
     let policy = octopus.limits.get_mut(call.at(0))?;
+    if body.said("Name").is_some_and(|name| name != policy.name) {
+        let text = "The name of a built-in rate limiting policy cannot be changed.";
+        return Err(Problem::bad(text));
+    }
     policy.enabled = body.flag("IsEnabled").unwrap_or(false);
     policy.audit_only = body.flag("AuditMode").unwrap_or(false);
     policy.per_minute = body

@@ -5,7 +5,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::users::{Kind, User, same};
+use super::store::same;
+use super::users::{Kind, User};
 use super::{Octopus, chance};
 use crate::twins::Unknown;
 

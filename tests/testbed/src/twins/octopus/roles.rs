@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use super::answer::{Answer, Problem, Reply};
 use super::call::{Body, Call};
 use super::events::Category;
-use super::store::Document;
+use super::store::{Document, same};
 use super::teams::Origin;
-use super::{Octopus, Permission, paging, users};
+use super::{Octopus, Permission, paging};
 
 /// A role.
 #[derive(Debug, Clone)]
@@ -99,7 +99,7 @@ fn written(octopus: &Octopus, body: &Body, id: String) -> Result<Role, Problem> 
     if octopus
         .roles
         .iter()
-        .any(|other| other.id != id && users::same(&other.name, &name))
+        .any(|other| other.id != id && same(&other.name, &name))
     {
         return Err(Problem::bad("A user role with this name already exists."));
     }

@@ -14,6 +14,7 @@ use super::answer::{Answer, Problem, Reply};
 use super::call::Call;
 use super::config::since;
 use super::events::Category;
+use super::store::same;
 use super::users::{Kind, User};
 use super::{Octopus, Permission, chance, users};
 
@@ -58,7 +59,7 @@ pub(super) fn login(octopus: &mut Octopus, call: &Call) -> Reply {
     let failed = octopus
         .failed_logins
         .iter()
-        .filter(|failed| users::same(&failed.username, &name))
+        .filter(|failed| same(&failed.username, &name))
         .count();
     if failed >= TRIES {
         return Err(refused(
@@ -112,18 +113,12 @@ pub(super) fn login(octopus: &mut Octopus, call: &Call) -> Reply {
 /// The user with this name, or else the only one with this e-mail address, if the password is
 /// right.
 fn right(octopus: &Octopus, name: &str, password: &str) -> Option<User> {
-    let by_name = || {
-        octopus
+    let by_name = || octopus.users.iter().find(|user| same(&user.username, name));
+    let by_email = || {
+        let mut found = octopus
             .users
             .iter()
-            .find(|user| users::same(&user.username, name))
-    };
-    let by_email = || {
-        let mut found = octopus.users.iter().filter(|user| {
-            user.email
-                .as_deref()
-                .is_some_and(|email| users::same(email, name))
-        });
+            .filter(|user| user.email.as_deref().is_some_and(|email| same(email, name)));
         found.next().filter(|_| found.next().is_none())
     };
     let user = by_name().or_else(by_email)?;

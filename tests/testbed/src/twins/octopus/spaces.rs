@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use super::answer::{Answer, Problem, Reply};
 use super::call::{Body, Call};
 use super::events::Category;
-use super::store::Document;
+use super::store::{Document, same};
 use super::teams::{Team, slug};
-use super::{Octopus, paging, team_roles::TeamRole, users};
+use super::{Octopus, paging, team_roles::TeamRole};
 
 /// A space.
 #[derive(Debug, Clone)]
@@ -149,7 +149,7 @@ fn named(octopus: &Octopus, body: &Body, id: Option<&str>) -> Result<String, Pro
     let taken = octopus
         .spaces
         .iter()
-        .any(|space| Some(space.id.as_str()) != id && users::same(&space.name, &name));
+        .any(|space| Some(space.id.as_str()) != id && same(&space.name, &name));
     if taken {
         return Err(Problem::bad("A space with this name already exists."));
     }

@@ -1,4 +1,4 @@
-//! A collection of documents, in the order in which they were made.
+//! A collection of documents, in the order in which they were made; and how names compare.
 
 use super::answer::Problem;
 
@@ -77,4 +77,9 @@ impl<D: Document> Store<D> {
     pub(super) fn remove(&mut self, id: &str) {
         self.retain(|document| document.id() != id);
     }
+}
+
+/// Names are compared without regard to case.
+pub(super) fn same(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
 }

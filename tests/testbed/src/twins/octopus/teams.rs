@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::answer::{Answer, Problem, Reply};
 use super::call::{Body, Call};
 use super::events::Category;
-use super::store::Document;
-use super::{Octopus, Permission, paging, users};
+use super::store::{Document, same};
+use super::{Octopus, Permission, paging};
 
 /// A team.
 #[derive(Debug, Clone)]
@@ -167,9 +167,10 @@ fn written(octopus: &Octopus, body: &Body, mut team: Team) -> Result<Team, Probl
     let stranger = members
         .iter()
         .find(|member| octopus.users.find(member).is_none());
-    let taken = octopus.teams.iter().any(|other| {
-        other.id != team.id && other.space == team.space && users::same(&other.name, &name)
-    });
+    let taken = octopus
+        .teams
+        .iter()
+        .any(|other| other.id != team.id && other.space == team.space && same(&other.name, &name));
     if name.is_empty() || name.chars().count() > 200 {
         return Err(Problem::bad(
             "Name is required and must not exceed 200 characters.",
