@@ -307,7 +307,7 @@ fn start_controller_manager(binaries: &Binaries, folder: &Path) -> Result<Proces
 /// Waits until `probe` says yes.
 async fn ready(process: &Process, probe: impl AsyncFn() -> bool) -> Result<()> {
     let answers = async {
-        let mut tick = interval(Duration::from_millis(20));
+        let mut tick = interval(Duration::from_millis(100));
         while !probe().await {
             tick.tick().await;
         }

@@ -1,7 +1,9 @@
 //! Who may talk to the API server: its users' tokens, the key that signs the tokens of
 //! a `ServiceAccount`, and kubeconfig files.
 
-use std::fs;
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -24,16 +26,15 @@ pub(super) fn write_tokens(file: &Path) -> Result<[String; 2]> {
          {controllers},{CONTROLLERS},{CONTROLLERS},system:masters
 "
     );
-    fs::write(file, lines).with_context(|| format!("cannot write {}", file.display()))?;
+    write(file, &lines)?;
     Ok(tokens)
 }
 
 /// Writes a new key pair for signing and checking the tokens of a `ServiceAccount`.
 pub(super) fn write_signing_key(private: &Path, public: &Path) -> Result<()> {
     let pair = KeyPair::generate().context("cannot make a key pair")?;
-    fs::write(private, pair.serialize_pem())?;
-    fs::write(public, pair.public_key_pem())?;
-    Ok(())
+    write(private, &pair.serialize_pem())?;
+    write(public, &pair.public_key_pem())
 }
 
 /// Writes a kubeconfig file for one user.
@@ -50,6 +51,15 @@ pub(super) fn write_kubeconfig(file: &Path, server: &str, ca: &Path, token: &str
         "contexts": [{"name": "testbed", "context": {"cluster": "testbed", "user": "testbed"}}],
         "current-context": "testbed",
     });
-    fs::write(file, format!("{config:#}\n"))
-        .with_context(|| format!("cannot write {}", file.display()))
+    write(file, &format!("{config:#}\n"))
+}
+
+/// Writes a file that nobody else can read; Helm warns of others.
+fn write(file: &Path, text: &str) -> Result<()> {
+    let mut options = File::options();
+    let options = options.write(true).create(true).truncate(true).mode(0o600);
+    let written = options
+        .open(file)
+        .and_then(|mut file| file.write_all(text.as_bytes()));
+    written.with_context(|| format!("cannot write {}", file.display()))
 }

@@ -2,6 +2,7 @@
 //! `tests/testbed/control-plane/`. Turns what can be missing into a sentence that names the fix.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -23,23 +24,26 @@ pub(super) async fn build(
     progress: &mut Progress,
 ) -> Result<()> {
     let workshop = folder.join("build");
-    fs::create_dir_all(&workshop).map_err(|error| explain(&error.to_string(), &workshop))?;
-    for (name, text) in [("go.mod", GO_MOD), ("go.sum", GO_SUM)] {
-        fs::write(workshop.join(name), text)
-            .map_err(|error| explain(&error.to_string(), &workshop))?;
-    }
+    set_up(&workshop).map_err(|error| explain(&error.to_string(), &workshop))?;
     for (done, &binary) in missing.iter().enumerate() {
         let name = binary.name();
         let what = format!("Building {name}, {} of {}", done + 1, missing.len());
-        let log = workshop.join(format!("{name}.log"));
-        // A log of an earlier try would be taken for this one's.
-        let _ = fs::remove_file(&log);
-        let go = go(binary, &workshop)?.start(&log)?;
+        let go = go(binary, &workshop)?.start(workshop.join(format!("{name}.log")))?;
         watch(&go, &what, progress).await?;
         fs::rename(workshop.join(name), folder.join(name))
             .with_context(|| format!("cannot move {name} into {}", folder.display()))?;
     }
-    Ok(())
+    fs::remove_dir_all(&workshop).with_context(|| format!("cannot remove {}", workshop.display()))
+}
+
+/// Makes the folder to build in, without what an earlier build has left behind.
+fn set_up(workshop: &Path) -> io::Result<()> {
+    if workshop.exists() {
+        fs::remove_dir_all(workshop)?;
+    }
+    fs::create_dir_all(workshop.join("tmp"))?;
+    fs::write(workshop.join("go.mod"), GO_MOD)?;
+    fs::write(workshop.join("go.sum"), GO_SUM)
 }
 
 fn go(binary: Binary, workshop: &Path) -> Result<Program> {
@@ -56,7 +60,9 @@ fn go(binary: Binary, workshop: &Path) -> Result<Program> {
         .args(["-o", binary.name(), binary.package()])
         .current_dir(workshop)
         .env("CGO_ENABLED", "0")
-        .env("GOWORK", "off");
+        .env("GOWORK", "off")
+        // Killed, Go leaves its temporary files behind; here the next build finds them.
+        .env("GOTMPDIR", workshop.join("tmp"));
     Ok(go)
 }
 
