@@ -10,7 +10,9 @@
 //! holds the `use` lines of this folder against the table in `docs/design.md`.
 
 pub mod api;
+pub mod app;
 pub mod clock;
+pub mod controllers;
 pub mod plan;
 pub mod secret;
 pub mod servers;

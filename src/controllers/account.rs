@@ -21,7 +21,7 @@ use crate::api::{ApiKey, Management, ServiceAccount, ServiceAccountStatus, final
 use crate::plan::Stop;
 use crate::plan::account::{
     Census, Done, Lookup, Object, Pass, Plan, Records, Remote, Resident, Route, Seen, Step,
-    default_username, fold, mint_stop, plan, works_stop,
+    default_username, fold, mint_stop, plan, verified, works_stop,
 };
 use crate::plan::fault::Retry;
 use crate::plan::grant::{Allowance, Asker, allowance};
@@ -50,10 +50,15 @@ struct Hands {
 }
 
 /// Looks at one ServiceAccount, and does what is to be done.
-pub async fn run(object: Arc<Guarded<ServiceAccount>>, ctx: Arc<Ctx>) -> Result<Action, Infallible> {
+pub async fn run(
+    object: Arc<Guarded<ServiceAccount>>,
+    ctx: Arc<Ctx>,
+) -> Result<Action, Infallible> {
     Ok(match &object.0 {
         Ok(object) => Box::pin(reconcile(&ctx, object.clone())).await,
-        Err(invalid) => super::report::invalid::<ServiceAccount>(&ctx, &invalid.metadata, &invalid.error).await,
+        Err(invalid) => {
+            super::report::invalid::<ServiceAccount>(&ctx, &invalid.metadata, &invalid.error).await
+        }
     })
 }
 
@@ -88,8 +93,10 @@ fn gone(ctx: &Ctx, object: &ServiceAccount) -> Action {
     ctx.memories.accounts.forget(&uid);
     if ctx.standings.accounts.forget(&uid) == News::Changed {
         let namespace = object.namespace().unwrap_or_default();
-        ctx.bells.keys_of(&ctx.stores, &namespace, &object.name_any());
-        ctx.bells.connection(&Place::of(&object.spec.server_ref, &namespace));
+        ctx.bells
+            .keys_of(&ctx.stores, &namespace, &object.name_any());
+        ctx.bells
+            .connection(&Place::of(&object.spec.server_ref, &namespace));
     }
     Action::await_change()
 }
@@ -104,8 +111,10 @@ fn unanswered(object: &ServiceAccount, why: &str) -> Action {
 }
 
 async fn live(ctx: &Ctx, object: &ServiceAccount) -> Result<Option<ServiceAccount>, Lapse> {
-    let found: Option<ServiceAccount> =
-        ctx.cluster.get(object.namespace().as_deref(), &object.name_any()).await?;
+    let found: Option<ServiceAccount> = ctx
+        .cluster
+        .get(object.namespace().as_deref(), &object.name_any())
+        .await?;
     Ok(found.filter(|found| found.metadata.uid == object.metadata.uid))
 }
 
@@ -120,14 +129,24 @@ fn see(ctx: &Ctx, object: ServiceAccount, memory: &Memory) -> Option<(Seen, Hand
         None if exists(ctx, &place) => return None,
         None => Err(Stop::new(
             Reason::WaitingForServer,
-            format!("There is no {:?} {}. Apply it, or correct spec.serverRef.", place.kind, place.name),
+            format!(
+                "There is no {:?} {}. Apply it, or correct spec.serverRef.",
+                place.kind, place.name
+            ),
         )),
     };
-    let line = connection.as_ref().ok().and_then(|connection| connection.usable.as_ref().ok().cloned());
-    let route = connection.as_ref().map_err(Clone::clone).and_then(|connection| route(&place, connection));
-    let grant = connection.as_ref().map_err(Clone::clone).and_then(|connection| {
-        grant(ctx, &facts, connection, line.as_ref())
-    });
+    let line = connection
+        .as_ref()
+        .ok()
+        .and_then(|connection| connection.usable.as_ref().ok().cloned());
+    let route = connection
+        .as_ref()
+        .map_err(Clone::clone)
+        .and_then(|connection| route(&place, connection));
+    let grant = connection
+        .as_ref()
+        .map_err(Clone::clone)
+        .and_then(|connection| grant(ctx, &facts, connection, line.as_ref()));
     let pair = pair(&facts);
     let resync = route.as_ref().map(|route| route.resync).ok();
     let looked = memory.looked.clone().filter(|(at, ..)| {
@@ -151,7 +170,13 @@ fn see(ctx: &Ctx, object: ServiceAccount, memory: &Memory) -> Option<(Seen, Hand
         teams,
         list: pair.as_ref().and_then(|pair| ctx.lists.at_hand(pair)),
         counted: memory.counted,
-        census: census(ctx, &facts, Freshness::Cached, &ctx.stores.keys.state(), &ctx.stores.parsed_accounts()),
+        census: census(
+            ctx,
+            &facts,
+            Freshness::Cached,
+            &ctx.stores.keys.state(),
+            &ctx.stores.parsed_accounts(),
+        ),
         object: facts,
         pass,
     };
@@ -160,10 +185,16 @@ fn see(ctx: &Ctx, object: ServiceAccount, memory: &Memory) -> Option<(Seen, Hand
 
 fn exists(ctx: &Ctx, place: &Place) -> bool {
     match &place.namespace {
-        Some(namespace) => {
-            ctx.stores.servers.get(&ObjectRef::new(&place.name).within(namespace)).is_some()
-        }
-        None => ctx.stores.cluster_servers.get(&ObjectRef::new(&place.name)).is_some(),
+        Some(namespace) => ctx
+            .stores
+            .servers
+            .get(&ObjectRef::new(&place.name).within(namespace))
+            .is_some(),
+        None => ctx
+            .stores
+            .cluster_servers
+            .get(&ObjectRef::new(&place.name))
+            .is_some(),
     }
 }
 
@@ -180,18 +211,35 @@ fn route(place: &Place, connection: &standing::Connection) -> Result<Route, Stop
         }),
         Err(stop) => Err(Stop::new(
             Reason::WaitingForServer,
-            format!("Connection {} is not ready ({}): {}", place.name, stop.reason.as_str(), stop.message),
+            format!(
+                "Connection {} is not ready ({}): {}",
+                place.name,
+                stop.reason.as_str(),
+                stop.message
+            ),
         )),
     }
 }
 
 /// What the connection grants this ServiceAccount: all, for one of the same namespace.
-fn grant(ctx: &Ctx, object: &Object, connection: &standing::Connection, line: Option<&Line>) -> Result<Allowance, Stop> {
-    let Some(grants) = &connection.grants else { return Ok(Allowance::default()) };
-    let namespace = ctx.stores.namespaces.get(&ObjectRef::new(&object.namespace));
+fn grant(
+    ctx: &Ctx,
+    object: &Object,
+    connection: &standing::Connection,
+    line: Option<&Line>,
+) -> Result<Allowance, Stop> {
+    let Some(grants) = &connection.grants else {
+        return Ok(Allowance::default());
+    };
+    let namespace = ctx
+        .stores
+        .namespaces
+        .get(&ObjectRef::new(&object.namespace));
     let asker = Asker {
         namespace: object.namespace.clone(),
-        labels: namespace.and_then(|namespace| namespace.metadata.labels.clone()).unwrap_or_default(),
+        labels: namespace
+            .and_then(|namespace| namespace.metadata.labels.clone())
+            .unwrap_or_default(),
     };
     let username = match object.spec.management {
         Management::Own => None,
@@ -202,7 +250,11 @@ fn grant(ctx: &Ctx, object: &Object, connection: &standing::Connection, line: Op
 
 fn username(object: &Object, line: Option<&Line>) -> String {
     let limit = line.map_or(64, |line| line.server.ability().username_chars);
-    object.spec.username.clone().unwrap_or_else(|| default_username(&object.namespace, &object.name, limit))
+    object
+        .spec
+        .username
+        .clone()
+        .unwrap_or_else(|| default_username(&object.namespace, &object.name, limit))
 }
 
 fn pair(object: &Object) -> Option<Pair> {
@@ -243,7 +295,10 @@ fn census(
         let (namespace, name) = (key.namespace().unwrap_or_default(), key.name_any());
         let resident = match &key.0 {
             Ok(parsed) => Resident {
-                here: here.contains(&(namespace.clone(), parsed.spec.service_account_ref.name.clone())),
+                here: here.contains(&(
+                    namespace.clone(),
+                    parsed.spec.service_account_ref.name.clone(),
+                )),
                 records: records(ctx, parsed),
                 home: format!("{namespace}/{name}"),
             },
@@ -256,20 +311,41 @@ fn census(
         };
         (facts::uid(key.meta()), resident)
     });
-    Census { freshness, keys: residents.collect::<BTreeMap<_, _>>() }
+    Census {
+        freshness,
+        keys: residents.collect::<BTreeMap<_, _>>(),
+    }
 }
 
 /// The keys that an ApiKey records, in its status or on its Secret.
 fn records(ctx: &Ctx, key: &ApiKey) -> Records {
     let status = key.status.as_ref();
-    let name = key.spec.secret.name.clone().unwrap_or_else(|| key.name_any());
-    let secret = ctx.stores.secrets.get(&ObjectRef::new(&name).within(&key.namespace().unwrap_or_default()));
+    let name = key
+        .spec
+        .secret
+        .name
+        .clone()
+        .unwrap_or_else(|| key.name_any());
+    let secret = ctx
+        .stores
+        .secrets
+        .get(&ObjectRef::new(&name).within(&key.namespace().unwrap_or_default()));
     let facts = facts::secret(secret.as_deref(), key, &ctx.claim.installation);
     let held = facts.ours();
-    let current = status.and_then(|status| status.current.as_ref()).map(|key| KeyId::new(&key.id));
-    let published = held.and_then(|held| held.published.as_ref()).map(|key| key.id.clone());
-    let retiring = status.into_iter().flat_map(|status| &status.retiring).map(|key| KeyId::new(&key.id));
-    let held_retiring = held.into_iter().flat_map(|held| &held.retiring).map(|key| key.id.clone());
+    let current = status
+        .and_then(|status| status.current.as_ref())
+        .map(|key| KeyId::new(&key.id));
+    let published = held
+        .and_then(|held| held.published.as_ref())
+        .map(|key| key.id.clone());
+    let retiring = status
+        .into_iter()
+        .flat_map(|status| &status.retiring)
+        .map(|key| KeyId::new(&key.id));
+    let held_retiring = held
+        .into_iter()
+        .flat_map(|held| &held.retiring)
+        .map(|key| key.id.clone());
     Records::Keys {
         current: current.into_iter().chain(published).collect(),
         retiring: retiring.chain(held_retiring).collect(),
@@ -307,20 +383,34 @@ async fn pass(ctx: &Ctx, mut seen: Seen, mut hands: Hands, memory: &mut Memory) 
             }
         }
     }
-    tracing::error!(account.namespace = seen.object.namespace, account.name = seen.object.name, ?did, "a pass did not settle");
+    tracing::error!(
+        account.namespace = seen.object.namespace,
+        account.name = seen.object.name,
+        ?did,
+        "a pass did not settle"
+    );
     remember(memory, &seen, &hands, seen.now);
     Some(Action::requeue(Duration::from_secs(60)))
 }
 
 fn remember(memory: &mut Memory, seen: &Seen, hands: &Hands, wake: Timestamp) {
-    memory.version.clone_from(&hands.object.metadata.resource_version);
+    memory
+        .version
+        .clone_from(&hands.object.metadata.resource_version);
     memory.counted = seen.counted;
-    memory.looked = seen.pass.found_at.map(|at| (at, seen.remote.clone(), seen.teams.clone()));
+    memory.looked = seen
+        .pass
+        .found_at
+        .map(|at| (at, seen.remote.clone(), seen.teams.clone()));
     if let Some(setback) = &seen.pass.setback {
         // What was believed before may be why it failed.
         memory.looked = None;
         memory.failures = seen.pass.failures;
-        memory.patience = Some(Patience { setback: setback.clone(), until: wake, generation: seen.object.generation });
+        memory.patience = Some(Patience {
+            setback: setback.clone(),
+            until: wake,
+            generation: seen.object.generation,
+        });
     } else {
         memory.failures = 0;
         memory.patience = None;
@@ -332,6 +422,7 @@ fn publish(ctx: &Ctx, seen: &Seen) {
     let object = &seen.object;
     let standing = standing::Account {
         generation: object.generation,
+        account: verified(seen).cloned(),
         username: match &seen.remote {
             Remote::Found(account) => account.username.clone(),
             Remote::Unknown | Remote::Absent => object.status.username.clone().unwrap_or_default(),
@@ -341,7 +432,8 @@ fn publish(ctx: &Ctx, seen: &Seen) {
         allowance: seen.grant.clone().unwrap_or_default(),
     };
     if ctx.standings.accounts.set(object.uid.clone(), standing) == News::Changed {
-        ctx.bells.keys_of(&ctx.stores, &object.namespace, &object.name);
+        ctx.bells
+            .keys_of(&ctx.stores, &object.namespace, &object.name);
     }
 }
 
@@ -351,10 +443,19 @@ fn tell(seen: &Seen, did: &[&'static str]) {
     }
     let (namespace, name, steps) = (&seen.object.namespace, &seen.object.name, did.join(" "));
     match &seen.pass.setback {
-        None => tracing::info!(account.namespace = namespace, account.name = name, steps, "ServiceAccount {namespace}/{name}: {steps}"),
+        None => tracing::info!(
+            account.namespace = namespace,
+            account.name = name,
+            steps,
+            "ServiceAccount {namespace}/{name}: {steps}"
+        ),
         Some(setback) => tracing::warn!(
-            account.namespace = namespace, account.name = name, steps,
-            reason = setback.stop.reason.as_str(), "ServiceAccount {namespace}/{name}: {}", setback.stop.message
+            account.namespace = namespace,
+            account.name = name,
+            steps,
+            reason = setback.stop.reason.as_str(),
+            "ServiceAccount {namespace}/{name}: {}",
+            setback.stop.message
         ),
     }
 }
@@ -362,7 +463,12 @@ fn tell(seen: &Seen, did: &[&'static str]) {
 /// The name of a step that changes something.
 fn label(step: &Step) -> Option<&'static str> {
     match step {
-        Step::Idle | Step::Refresh | Step::Find(_) | Step::FindTeam(_) | Step::Look { .. } | Step::Census => None,
+        Step::Idle
+        | Step::Refresh
+        | Step::Find(_)
+        | Step::FindTeam(_)
+        | Step::Look { .. }
+        | Step::Census => None,
         Step::Pin(_) => Some("Pin"),
         Step::Create(_) => Some("Create"),
         Step::Update(..) => Some("Update"),
@@ -382,17 +488,26 @@ async fn act(ctx: &Ctx, seen: &Seen, hands: &mut Hands, step: &Step) -> Outcome<
         Step::Refresh => refresh(ctx, hands).await,
         Step::Census => take_census(ctx, seen).await,
         Step::Pin(pins) => {
-            let marks = Marks { add: Some(finalizer::ACCOUNT), annotations: facts::pinned(pins), ..Marks::default() };
+            let marks = Marks {
+                add: Some(finalizer::ACCOUNT),
+                annotations: facts::pinned(pins),
+                ..Marks::default()
+            };
             written(ctx, hands, ctx.cluster.mark(&hands.object, &marks).await)
         }
         Step::Record(status) => record(ctx, hands, (**status).clone()).await,
         Step::Close => {
-            let marks = Marks { remove: Some(finalizer::ACCOUNT), ..Marks::default() };
+            let marks = Marks {
+                remove: Some(finalizer::ACCOUNT),
+                ..Marks::default()
+            };
             match ctx.cluster.mark(&hands.object, &marks).await {
                 Ok(_) => {
                     if let Some(id) = crate::plan::account::stays(seen) {
                         let note = format!("The account {id} stays on the server.");
-                        ctx.reporter.tell(&hands.object, "Retained", "Close", &note).await;
+                        ctx.reporter
+                            .tell(&hands.object, "Retained", "Close", &note)
+                            .await;
                     }
                     Outcome::Done(Done::Over)
                 }
@@ -408,7 +523,9 @@ async fn act(ctx: &Ctx, seen: &Seen, hands: &mut Hands, step: &Step) -> Outcome<
         | Step::Leave(..)
         | Step::Revoke(..)
         | Step::Delete(_) => {
-            let Some(line) = hands.line.clone() else { return Outcome::Stale };
+            let Some(line) = hands.line.clone() else {
+                return Outcome::Stale;
+            };
             match Box::pin(call(ctx, seen, &line, step)).await {
                 Ok(done) => Outcome::Done(done),
                 Err(fault) => {
@@ -426,9 +543,12 @@ async fn act(ctx: &Ctx, seen: &Seen, hands: &mut Hands, step: &Step) -> Outcome<
 async fn call(ctx: &Ctx, seen: &Seen, line: &Line, step: &Step) -> Result<Done, Fault> {
     let server = line.server.as_ref();
     match step {
-        Step::Find(Lookup::Name(name)) => {
-            Ok(Done::Found(server.find_account(name).await?.map_or(Remote::Absent, Remote::Found)))
-        }
+        Step::Find(Lookup::Name(name)) => Ok(Done::Found(
+            server
+                .find_account(name)
+                .await?
+                .map_or(Remote::Absent, Remote::Found),
+        )),
         Step::Find(Lookup::Id(id)) => match server.account(id).await {
             Ok(account) => Ok(Done::Found(Remote::Found(account))),
             Err(Fault::NotFound) => still(line).await.map(|()| Done::Found(Remote::Absent)),
@@ -438,14 +558,21 @@ async fn call(ctx: &Ctx, seen: &Seen, line: &Line, step: &Step) -> Result<Done, 
         Step::Create(draft) => Ok(Done::Account(server.create_account(draft).await?)),
         Step::Update(id, draft) => Ok(Done::Account(server.update_account(id, draft).await?)),
         Step::Join(team, account) => Ok(Done::TeamChanged(server.join_team(team, account).await?)),
-        Step::Leave(team, account) => Ok(Done::TeamChanged(server.leave_team(team, account).await?)),
+        Step::Leave(team, account) => {
+            Ok(Done::TeamChanged(server.leave_team(team, account).await?))
+        }
         Step::Look { newer_than } => {
-            let Some(pair) = pair(&seen.object) else { return Err(Fault::NotFound) };
+            let Some(pair) = pair(&seen.object) else {
+                return Err(Fault::NotFound);
+            };
             match ctx.lists.newer(server, &pair, *newer_than).await {
                 Ok(list) => Ok(Done::Looked(list)),
                 Err(Fault::NotFound) => {
                     still(line).await?;
-                    Ok(Done::Looked(List { began: seen.now, keys: Vec::new() }))
+                    Ok(Done::Looked(List {
+                        began: seen.now,
+                        keys: Vec::new(),
+                    }))
                 }
                 Err(fault) => Err(fault),
             }
@@ -460,9 +587,14 @@ async fn call(ctx: &Ctx, seen: &Seen, line: &Line, step: &Step) -> Result<Done, 
             Err(Fault::NotFound) => still(line).await.map(|()| Done::Deleted),
             Err(fault) => Err(fault),
         },
-        Step::Idle | Step::Refresh | Step::Census | Step::Pin(_) | Step::Record(_) | Step::Close => {
-            Err(Fault::Protocol("this step is not a call to the server".to_owned()))
-        }
+        Step::Idle
+        | Step::Refresh
+        | Step::Census
+        | Step::Pin(_)
+        | Step::Record(_)
+        | Step::Close => Err(Fault::Protocol(
+            "this step is not a call to the server".to_owned(),
+        )),
     }
 }
 
@@ -472,13 +604,19 @@ pub(super) async fn still(line: &Line) -> Result<(), Fault> {
     if identity == line.probe.identity {
         Ok(())
     } else {
-        Err(Fault::Protocol(format!("another server answers: {identity} instead of {}", line.probe.identity)))
+        Err(Fault::Protocol(format!(
+            "another server answers: {identity} instead of {}",
+            line.probe.identity
+        )))
     }
 }
 
 /// A write on the ServiceAccount that the API server refuses.
 fn refused(why: String) -> Done {
-    let stop = Stop::new(Reason::Rejected, format!("The API server refuses a write on this ServiceAccount: {why}"));
+    let stop = Stop::new(
+        Reason::Rejected,
+        format!("The API server refuses a write on this ServiceAccount: {why}"),
+    );
     Done::Failed(Setback::refused(stop, Retry::Backoff))
 }
 
@@ -486,7 +624,9 @@ fn written(_: &Ctx, hands: &mut Hands, answer: Result<ServiceAccount, Lapse>) ->
     match answer {
         Ok(object) => {
             hands.object = object;
-            Outcome::Done(Done::Written(Box::new(facts::service_account(&hands.object))))
+            Outcome::Done(Done::Written(Box::new(facts::service_account(
+                &hands.object,
+            ))))
         }
         Err(lapse) => Outcome::of_lapse(lapse, refused),
     }
@@ -496,7 +636,9 @@ async fn refresh(ctx: &Ctx, hands: &mut Hands) -> Outcome<Done> {
     match live(ctx, &hands.object).await {
         Ok(Some(object)) => {
             hands.object = object;
-            Outcome::Done(Done::Refreshed(Box::new(facts::service_account(&hands.object))))
+            Outcome::Done(Done::Refreshed(Box::new(facts::service_account(
+                &hands.object,
+            ))))
         }
         Ok(None) => Outcome::Done(Done::Over),
         Err(lapse) => Outcome::Unanswered(lapse.to_string()),
@@ -509,10 +651,19 @@ async fn take_census(ctx: &Ctx, seen: &Seen) -> Outcome<Done> {
         Err(lapse) => return Outcome::Unanswered(lapse.to_string()),
     };
     let accounts: Vec<ServiceAccount> = match ctx.cluster.all::<ServiceAccount>().await {
-        Ok(accounts) => accounts.into_iter().filter_map(|account| account.0.ok()).collect(),
+        Ok(accounts) => accounts
+            .into_iter()
+            .filter_map(|account| account.0.ok())
+            .collect(),
         Err(lapse) => return Outcome::Unanswered(lapse.to_string()),
     };
-    Outcome::Done(Done::Counted(census(ctx, &seen.object, Freshness::Live, &keys, &accounts)))
+    Outcome::Done(Done::Counted(census(
+        ctx,
+        &seen.object,
+        Freshness::Live,
+        &keys,
+        &accounts,
+    )))
 }
 
 async fn record(ctx: &Ctx, hands: &mut Hands, status: ServiceAccountStatus) -> Outcome<Done> {
@@ -523,7 +674,9 @@ async fn record(ctx: &Ctx, hands: &mut Hands, status: ServiceAccountStatus) -> O
     let outcome = written(ctx, hands, ctx.cluster.record(&wanted).await);
     if let Outcome::Done(Done::Written(_)) = &outcome {
         let now = hands.object.status.clone().unwrap_or_default().conditions;
-        ctx.reporter.flipped(&hands.object, "Reconcile", &before, &now).await;
+        ctx.reporter
+            .flipped(&hands.object, "Reconcile", &before, &now)
+            .await;
     }
     outcome
 }

@@ -8,13 +8,13 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
 use kube::api::{
-    Api, ApiResource, DeleteParams, DynamicObject, ListParams, ObjectMeta, PartialObjectMeta, Patch, PatchParams, PostParams,
-    Preconditions,
+    Api, ApiResource, DeleteParams, DynamicObject, ListParams, ObjectMeta, PartialObjectMeta,
+    Patch, PatchParams, PostParams, Preconditions,
 };
 use kube::core::DeserializeGuard;
 use kube::{Client, Resource, ResourceExt};
@@ -124,7 +124,9 @@ impl Cluster {
         entry: &str,
     ) -> Answer<Option<String>> {
         let map: Option<ConfigMap> = self.get(Some(namespace), name).await?;
-        Ok(map.and_then(|map| map.data).and_then(|mut data| data.remove(entry)))
+        Ok(map
+            .and_then(|map| map.data)
+            .and_then(|mut data| data.remove(entry)))
     }
 
     /// Whether a namespace is being deleted, or is gone.
@@ -172,7 +174,9 @@ impl Cluster {
             None => Api::all_with(client, &resource),
         };
         let name = meta.name.as_deref().unwrap_or_default();
-        let Some(object) = answer(api.get_opt(name)).await? else { return Ok(()) };
+        let Some(object) = answer(api.get_opt(name)).await? else {
+            return Ok(());
+        };
         let before: Vec<Condition> = object
             .data
             .pointer("/status/conditions")
@@ -186,7 +190,9 @@ impl Cluster {
             "metadata": { "resourceVersion": object.metadata.resource_version },
             "status": { "conditions": after, "observedGeneration": object.metadata.generation },
         });
-        answer(api.patch_status(name, &patching(Effect::Real), &Patch::Merge(patch))).await.map(drop)
+        answer(api.patch_status(name, &patching(Effect::Real), &Patch::Merge(patch)))
+            .await
+            .map(drop)
     }
 
     /// Creates a Secret, for real or as a rehearsal. [`Lapse::Conflict`] when there is one.
@@ -197,7 +203,11 @@ impl Cluster {
     ) -> Answer<PartialObjectMeta<Secret>> {
         let api = self.api::<Secret>(secret.metadata.namespace.as_deref());
         let made = answer(api.create(&posting(effect), secret)).await?;
-        Ok(PartialObjectMeta { types: None, metadata: made.metadata, _phantom: PhantomData })
+        Ok(PartialObjectMeta {
+            types: None,
+            metadata: made.metadata,
+            _phantom: PhantomData,
+        })
     }
 
     /// Changes a Secret by a merge patch that carries its uid and resource version, for real or as
@@ -265,7 +275,10 @@ impl Marks {
         let before = meta.finalizers.clone().unwrap_or_default();
         let stays = |name: &&String| self.remove != Some(name.as_str());
         let mut finalizers: Vec<String> = before.iter().filter(stays).cloned().collect();
-        if let Some(add) = self.add.filter(|add| !finalizers.iter().any(|name| name == add)) {
+        if let Some(add) = self
+            .add
+            .filter(|add| !finalizers.iter().any(|name| name == add))
+        {
             finalizers.push(add.to_owned());
         }
         let mut metadata = json!({ "uid": meta.uid, "resourceVersion": meta.resource_version });
@@ -283,7 +296,10 @@ impl Marks {
 async fn answer<T>(call: impl Future<Output = kube::Result<T>>) -> Answer<T> {
     match tokio::time::timeout(PATIENCE, call).await {
         Ok(answered) => answered.map_err(|error| Lapse::of(&error)),
-        Err(_) => Err(Lapse::NoAnswer(format!("none within {} s", PATIENCE.as_secs()))),
+        Err(_) => Err(Lapse::NoAnswer(format!(
+            "none within {} s",
+            PATIENCE.as_secs()
+        ))),
     }
 }
 

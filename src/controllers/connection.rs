@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
+use kube::ResourceExt;
 use kube::api::PartialObjectMeta;
 use kube::runtime::controller::Action;
-use kube::{Resource, ResourceExt};
 use serde::Serialize;
 
 use super::cluster::{Kind, Lapse, Marks};
@@ -18,8 +18,8 @@ use super::watch::{Guarded, credential_name};
 use super::{Ctx, MOST_STEPS, Outcome, facts, is_older, requeue};
 use crate::api::conditions::Reason;
 use crate::api::{
-    Auth, CaKind, ClusterDeployServer, Connection, ConnectionStatus, DeployServer, Grant, KeyCounts,
-    Period, ServerKind, ServerType, ServiceAccount, Tls, annotation, finalizer, label,
+    Auth, CaKind, ClusterDeployServer, Connection, ConnectionStatus, DeployServer, Grant,
+    KeyCounts, Period, ServerKind, ServerType, ServiceAccount, Tls, annotation, finalizer, label,
 };
 use crate::plan::Stop;
 use crate::plan::connection::{Hold, Look, Mark, Pin, Plan, Seen, Step, plan};
@@ -83,7 +83,11 @@ impl Link for DeployServer {
         wanted
     }
     fn place(&self) -> Place {
-        Place { kind: ServerKind::DeployServer, namespace: self.namespace(), name: self.name_any() }
+        Place {
+            kind: ServerKind::DeployServer,
+            namespace: self.namespace(),
+            name: self.name_any(),
+        }
     }
     fn home(&self, _: &str) -> String {
         self.namespace().unwrap_or_default()
@@ -107,7 +111,11 @@ impl Link for ClusterDeployServer {
         wanted
     }
     fn place(&self) -> Place {
-        Place { kind: ServerKind::ClusterDeployServer, namespace: None, name: self.name_any() }
+        Place {
+            kind: ServerKind::ClusterDeployServer,
+            namespace: None,
+            name: self.name_any(),
+        }
     }
     fn home(&self, own_namespace: &str) -> String {
         own_namespace.to_owned()
@@ -162,7 +170,11 @@ async fn reconcile<L: Link>(ctx: &Ctx, mut object: L) -> Action {
     let mut behind = is_older(object.meta(), memory.version.as_deref());
     for _ in 0..3 {
         if behind {
-            match ctx.cluster.get::<L>(place.namespace.as_deref(), &place.name).await {
+            match ctx
+                .cluster
+                .get::<L>(place.namespace.as_deref(), &place.name)
+                .await
+            {
                 Ok(Some(found)) => object = found,
                 Ok(None) => return gone(ctx, &place),
                 Err(lapse) => return unanswered(&place, &lapse),
@@ -192,12 +204,19 @@ fn gone(ctx: &Ctx, place: &Place) -> Action {
 }
 
 fn unanswered(place: &Place, lapse: &Lapse) -> Action {
-    tracing::warn!(server.name = place.name, "the API server gives no answer, it is tried again: {lapse}");
+    tracing::warn!(
+        server.name = place.name,
+        "the API server gives no answer, it is tried again: {lapse}"
+    );
     Action::requeue(super::API_SERVER_WAIT)
 }
 
 /// The facts, and the client.
-async fn see<L: Link>(ctx: &Ctx, object: L, memory: &mut Memory) -> Result<(Seen, Hands<L>), Lapse> {
+async fn see<L: Link>(
+    ctx: &Ctx,
+    object: L,
+    memory: &mut Memory,
+) -> Result<(Seen, Hands<L>), Lapse> {
     let meta = object.meta();
     let spec = object.connection();
     let generation = meta.generation.unwrap_or_default();
@@ -213,7 +232,9 @@ async fn see<L: Link>(ctx: &Ctx, object: L, memory: &mut Memory) -> Result<(Seen
             Ok(authorities) => {
                 let making = Making {
                     generation,
-                    credential: credential.as_ref().and_then(|secret| secret.metadata.resource_version.clone()),
+                    credential: credential
+                        .as_ref()
+                        .and_then(|secret| secret.metadata.resource_version.clone()),
                     authorities,
                 };
                 renew(ctx, &home, spec, making, memory).await?;
@@ -242,7 +263,10 @@ async fn see<L: Link>(ctx: &Ctx, object: L, memory: &mut Memory) -> Result<(Seen
         usable,
         credential: offered.map(|()| Hold {
             finalizer: credential.as_ref().map_or(Mark::Present, |secret| {
-                mark(facts::carries(&secret.metadata, finalizer::CREDENTIAL_IN_USE))
+                mark(facts::carries(
+                    &secret.metadata,
+                    finalizer::CREDENTIAL_IN_USE,
+                ))
             }),
         }),
         giving_up: !forsaken.is_empty(),
@@ -252,8 +276,19 @@ async fn see<L: Link>(ctx: &Ctx, object: L, memory: &mut Memory) -> Result<(Seen
         resync: spec.resync.duration(),
         look: memory.look.clone(),
     };
-    let server = memory.client.as_ref().and_then(|(_, client)| client.as_ref().ok().cloned());
-    Ok((seen, Hands { object, server, credential, forsaken }))
+    let server = memory
+        .client
+        .as_ref()
+        .and_then(|(_, client)| client.as_ref().ok().cloned());
+    Ok((
+        seen,
+        Hands {
+            object,
+            server,
+            credential,
+            forsaken,
+        },
+    ))
 }
 
 fn mark(finalizer: Finalizer) -> Mark {
@@ -268,7 +303,9 @@ fn usable(ctx: &Ctx, spec: &Connection) -> Result<(), Stop> {
     let unserved = |what: &str| {
         Err(Stop::new(
             Reason::NotSupportedYet,
-            format!("This version does not serve {what} yet. Leave it out, or update the operator."),
+            format!(
+                "This version does not serve {what} yet. Leave it out, or update the operator."
+            ),
         ))
     };
     match (spec.type_, &spec.auth) {
@@ -278,37 +315,65 @@ fn usable(ctx: &Ctx, spec: &Connection) -> Result<(), Stop> {
         (ServerType::Elasticsearch, _) => return unserved("Elasticsearch"),
     }
     ctx.allowed.check(&spec.url).map_err(|why| {
-        Stop::new(Reason::ServerNotAllowed, format!("The operator may not connect to {}: {why}. {}", spec.url, Reason::ServerNotAllowed.fix()))
+        Stop::new(
+            Reason::ServerNotAllowed,
+            format!(
+                "The operator may not connect to {}: {why}. {}",
+                spec.url,
+                Reason::ServerNotAllowed.fix()
+            ),
+        )
     })
 }
 
 /// Whether the credential's Secret is there, and offered where it must be.
 fn offered<L: Link>(object: &L, secret: Option<&PartialObjectMeta<Secret>>) -> Result<(), Stop> {
-    let Some(name) = credential_name(&object.connection().auth) else { return Ok(()) };
+    let Some(name) = credential_name(&object.connection().auth) else {
+        return Ok(());
+    };
     let Some(secret) = secret else {
         return Err(Stop::new(
             Reason::CredentialMissing,
-            format!("There is no Secret {name} with the credential. {}", Reason::CredentialMissing.fix()),
+            format!(
+                "There is no Secret {name} with the credential. {}",
+                Reason::CredentialMissing.fix()
+            ),
         ));
     };
     let labels = secret.metadata.labels.as_ref();
-    let offered = labels.and_then(|labels| labels.get(label::CREDENTIAL)).is_some_and(|value| value == label::OFFERED);
+    let offered = labels
+        .and_then(|labels| labels.get(label::CREDENTIAL))
+        .is_some_and(|value| value == label::OFFERED);
     // The operator's own namespace belongs to those who write ClusterDeployServers.
     if offered || object.grants().is_some() {
         return Ok(());
     }
-    Err(Stop::new(Reason::CredentialNotOffered, format!("Secret {name} is not offered. {}", Reason::CredentialNotOffered.fix())))
+    Err(Stop::new(
+        Reason::CredentialNotOffered,
+        format!(
+            "Secret {name} is not offered. {}",
+            Reason::CredentialNotOffered.fix()
+        ),
+    ))
 }
 
 /// The text of the authorities to trust; `None` for the platform's.
-async fn authorities(ctx: &Ctx, home: &str, spec: &Connection) -> Result<Result<Option<String>, Stop>, Lapse> {
+async fn authorities(
+    ctx: &Ctx,
+    home: &str,
+    spec: &Connection,
+) -> Result<Result<Option<String>, Stop>, Lapse> {
     let reference = match &spec.tls {
         None => return Ok(Ok(None)),
         Some(Tls::CaBundle(text)) => return Ok(Ok(Some(text.clone()))),
         Some(Tls::CaRef(reference)) => reference,
     };
     let found = match reference.kind {
-        CaKind::ConfigMap => ctx.cluster.config_entry(home, &reference.name, &reference.key).await?,
+        CaKind::ConfigMap => {
+            ctx.cluster
+                .config_entry(home, &reference.name, &reference.key)
+                .await?
+        }
         CaKind::Secret => {
             let secret = ctx.cluster.credential(home, &reference.name).await?;
             entry(secret, &reference.key).and_then(|bytes| String::from_utf8(bytes).ok())
@@ -317,7 +382,10 @@ async fn authorities(ctx: &Ctx, home: &str, spec: &Connection) -> Result<Result<
     Ok(found.map(Some).ok_or_else(|| {
         Stop::new(
             Reason::CertificateNotTrusted,
-            format!("There is no entry {} in {:?} {}. Create it, or correct spec.tls.caRef.", reference.key, reference.kind, reference.name),
+            format!(
+                "There is no entry {} in {:?} {}. Create it, or correct spec.tls.caRef.",
+                reference.key, reference.kind, reference.name
+            ),
         )
     }))
 }
@@ -327,8 +395,18 @@ fn entry(secret: Option<Secret>, name: &str) -> Option<Vec<u8>> {
 }
 
 /// Makes the client anew where what it is made from has changed.
-async fn renew(ctx: &Ctx, home: &str, spec: &Connection, making: Making, memory: &mut Memory) -> Result<(), Lapse> {
-    if memory.client.as_ref().is_some_and(|(made, _)| *made == making) {
+async fn renew(
+    ctx: &Ctx,
+    home: &str,
+    spec: &Connection,
+    making: Making,
+    memory: &mut Memory,
+) -> Result<(), Lapse> {
+    if memory
+        .client
+        .as_ref()
+        .is_some_and(|(made, _)| *made == making)
+    {
         return Ok(());
     }
     let client = match credential(ctx, home, spec).await? {
@@ -341,20 +419,33 @@ async fn renew(ctx: &Ctx, home: &str, spec: &Connection, making: Making, memory:
 }
 
 /// The credential itself, read live and by name.
-async fn credential(ctx: &Ctx, home: &str, spec: &Connection) -> Result<Result<Credential, Stop>, Lapse> {
+async fn credential(
+    ctx: &Ctx,
+    home: &str,
+    spec: &Connection,
+) -> Result<Result<Credential, Stop>, Lapse> {
     let Auth::ApiKey(value) = &spec.auth else {
         return Ok(Err(Stop::plain(Reason::NotSupportedYet)));
     };
     let reference = &value.secret_ref;
     let secret = ctx.cluster.credential(home, &reference.name).await?;
     let text = entry(secret, &reference.key).and_then(|bytes| String::from_utf8(bytes).ok());
-    let text = text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-    Ok(text.map(|text| Credential::ApiKey(KeyMaterial::new(text))).ok_or_else(|| {
-        Stop::new(
-            Reason::CredentialMissing,
-            format!("Secret {} has no entry {} with a credential. {}", reference.name, reference.key, Reason::CredentialMissing.fix()),
-        )
-    }))
+    let text = text
+        .map(|text| text.trim().to_owned())
+        .filter(|text| !text.is_empty());
+    Ok(text
+        .map(|text| Credential::ApiKey(KeyMaterial::new(text)))
+        .ok_or_else(|| {
+            Stop::new(
+                Reason::CredentialMissing,
+                format!(
+                    "Secret {} has no entry {} with a credential. {}",
+                    reference.name,
+                    reference.key,
+                    Reason::CredentialMissing.fix()
+                ),
+            )
+        }))
 }
 
 fn client(
@@ -364,9 +455,15 @@ fn client(
     credential: Credential,
     memory: &mut Memory,
 ) -> Result<Arc<dyn Server>, Stop> {
-    let trust = making.authorities.as_ref().map_or(Trust::Platform, |pem| Trust::Only(pem.as_bytes()));
+    let trust = making
+        .authorities
+        .as_ref()
+        .map_or(Trust::Platform, |pem| Trust::Only(pem.as_bytes()));
     let transport = ctx.doors.open(trust).map_err(|bad| {
-        Stop::new(Reason::CertificateNotTrusted, format!("The certificates in spec.tls cannot be used: {bad}. Correct them."))
+        Stop::new(
+            Reason::CertificateNotTrusted,
+            format!("The certificates in spec.tls cannot be used: {bad}. Correct them."),
+        )
     })?;
     let limits = servers::Limits {
         requests_per_minute: positive(spec.limits.requests_per_minute),
@@ -384,7 +481,12 @@ fn client(
         budget,
         turns: Arc::clone(&ctx.turns),
     })
-    .map_err(|unusable| Stop::new(Reason::Invalid, format!("The connection cannot be used: {unusable}. Correct it.")))
+    .map_err(|unusable| {
+        Stop::new(
+            Reason::Invalid,
+            format!("The connection cannot be used: {unusable}. Correct it."),
+        )
+    })
 }
 
 fn positive(number: u32) -> NonZeroU32 {
@@ -400,17 +502,26 @@ fn pin(meta: &kube::api::ObjectMeta) -> Option<Pin> {
 
 /// How many ServiceAccounts refer to a connection.
 fn dependents(place: &Place, accounts: &[ServiceAccount]) -> u32 {
-    let count = accounts.iter().filter(|account| refers(account, place)).count();
+    let count = accounts
+        .iter()
+        .filter(|account| refers(account, place))
+        .count();
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 fn refers(account: &ServiceAccount, place: &Place) -> bool {
-    Place::of(&account.spec.server_ref, &account.namespace().unwrap_or_default()) == *place
+    Place::of(
+        &account.spec.server_ref,
+        &account.namespace().unwrap_or_default(),
+    ) == *place
 }
 
 /// The keys of all accounts of a connection, as they were counted last.
 fn keys(place: &Place, accounts: &[ServiceAccount]) -> Option<KeyCounts> {
-    let counts = accounts.iter().filter(|account| refers(account, place)).filter_map(|account| account.status.as_ref()?.keys);
+    let counts = accounts
+        .iter()
+        .filter(|account| refers(account, place))
+        .filter_map(|account| account.status.as_ref()?.keys);
     counts.reduce(|a, b| KeyCounts {
         managed: a.managed + b.managed,
         retiring: a.retiring + b.retiring,
@@ -433,10 +544,16 @@ async fn forsaken<L: Link>(
         facts::carries(&secret.metadata, finalizer::CREDENTIAL_IN_USE) == Finalizer::Present
     };
     let mut forsaken = Vec::new();
-    if let Some(secret) = credential.filter(held).filter(|secret| secret.metadata.deletion_timestamp.is_some()) {
+    if let Some(secret) = credential
+        .filter(held)
+        .filter(|secret| secret.metadata.deletion_timestamp.is_some())
+    {
         let needed = accounts > 0
             && (object.meta().deletion_timestamp.is_some()
-                || ctx.cluster.is_terminating(&secret.namespace().unwrap_or_default()).await?);
+                || ctx
+                    .cluster
+                    .is_terminating(&secret.namespace().unwrap_or_default())
+                    .await?);
         if !needed {
             forsaken.push(secret.clone());
         }
@@ -444,9 +561,13 @@ async fn forsaken<L: Link>(
     let home = object.home(&ctx.own_namespace);
     let used = used_credentials(ctx, &home);
     let stores = [&ctx.stores.credentials, &ctx.stores.own_secrets];
-    let others = stores.into_iter().flat_map(kube::runtime::reflector::Store::state);
+    let others = stores
+        .into_iter()
+        .flat_map(kube::runtime::reflector::Store::state);
     let others = others.filter(|secret| {
-        secret.namespace().as_deref() == Some(home.as_str()) && !used.contains(&secret.name_any()) && held(&secret.as_ref())
+        secret.namespace().as_deref() == Some(home.as_str())
+            && !used.contains(&secret.name_any())
+            && held(&secret.as_ref())
     });
     forsaken.extend(others.map(|secret| (*secret).clone()));
     forsaken.dedup_by(|a, b| a.metadata.uid == b.metadata.uid);
@@ -457,12 +578,19 @@ async fn forsaken<L: Link>(
 fn used_credentials(ctx: &Ctx, home: &str) -> Vec<String> {
     let own = ctx.stores.servers.state().into_iter().filter_map(|server| {
         let server = server.0.as_ref().ok()?;
-        (server.namespace().as_deref() == Some(home)).then(|| credential_name(&server.spec.connection.auth).map(ToOwned::to_owned))?
+        (server.namespace().as_deref() == Some(home))
+            .then(|| credential_name(&server.spec.connection.auth).map(ToOwned::to_owned))?
     });
-    let cluster = ctx.stores.cluster_servers.state().into_iter().filter_map(|server| {
-        let server = server.0.as_ref().ok()?;
-        (home == ctx.own_namespace).then(|| credential_name(&server.spec.connection.auth).map(ToOwned::to_owned))?
-    });
+    let cluster = ctx
+        .stores
+        .cluster_servers
+        .state()
+        .into_iter()
+        .filter_map(|server| {
+            let server = server.0.as_ref().ok()?;
+            (home == ctx.own_namespace)
+                .then(|| credential_name(&server.spec.connection.auth).map(ToOwned::to_owned))?
+        });
     own.chain(cluster).collect()
 }
 
@@ -477,12 +605,18 @@ async fn pass<L: Link>(
     let mut did: Vec<&'static str> = Vec::new();
     for _ in 0..MOST_STEPS {
         seen.now = ctx.clock.now();
-        let Plan { step, wake, standing } = plan(&seen);
+        let Plan {
+            step,
+            wake,
+            standing,
+        } = plan(&seen);
         if let Some(standing) = standing {
             publish(ctx, place, &hands, &seen, standing);
         }
         if step == Step::Idle {
-            memory.version.clone_from(&hands.object.meta().resource_version);
+            memory
+                .version
+                .clone_from(&hands.object.meta().resource_version);
             tell(place, &did, &seen);
             return Ok(Some(requeue(seen.now, wake)));
         }
@@ -494,7 +628,10 @@ async fn pass<L: Link>(
                 return Ok(Some(gone(ctx, place)));
             }
             Outcome::Done(Flow::Refused(why)) => {
-                tracing::warn!(server.name = place.name, "the API server refuses a write: {why}");
+                tracing::warn!(
+                    server.name = place.name,
+                    "the API server refuses a write: {why}"
+                );
                 return Ok(Some(Action::requeue(Duration::from_secs(30))));
             }
             Outcome::Stale => return Ok(None),
@@ -513,19 +650,32 @@ enum Flow {
 }
 
 /// Lets ServiceAccounts know what the connection is worth.
-fn publish<L: Link>(ctx: &Ctx, place: &Place, hands: &Hands<L>, seen: &Seen, standing: Result<Probe, Stop>) {
+fn publish<L: Link>(
+    ctx: &Ctx,
+    place: &Place,
+    hands: &Hands<L>,
+    seen: &Seen,
+    standing: Result<Probe, Stop>,
+) {
     let spec = hands.object.connection();
     let policy = spec.key_policy.as_ref();
     let usable = standing.and_then(|probe| match &hands.server {
-        Some(server) => ready(seen).map(|()| Line { server: Arc::clone(server), probe }),
+        Some(server) => ready(seen).map(|()| Line {
+            server: Arc::clone(server),
+            probe,
+        }),
         None => Err(Stop::plain(Reason::WaitingForServer)),
     });
     let known = standing::Connection {
         usable,
         url: spec.url.clone(),
         grants: hands.object.grants().map(<[Grant]>::to_vec),
-        max_lifetime: policy.and_then(|policy| policy.max_lifetime.as_ref()).map(Period::duration),
-        default_lifetime: policy.and_then(|policy| policy.default_lifetime.as_ref()).map(Period::duration),
+        max_lifetime: policy
+            .and_then(|policy| policy.max_lifetime.as_ref())
+            .map(Period::duration),
+        default_lifetime: policy
+            .and_then(|policy| policy.default_lifetime.as_ref())
+            .map(Period::duration),
         resync: spec.resync.duration(),
     };
     if ctx.standings.connections.set(place.clone(), known) == News::Changed {
@@ -535,11 +685,17 @@ fn publish<L: Link>(ctx: &Ctx, place: &Place, hands: &Hands<L>, seen: &Seen, sta
 
 /// An account may rest on a connection only once neither it nor its credential can go unnoticed.
 fn ready(seen: &Seen) -> Result<(), Stop> {
-    let held = seen.credential.as_ref().is_ok_and(|hold| hold.finalizer == Mark::Present);
+    let held = seen
+        .credential
+        .as_ref()
+        .is_ok_and(|hold| hold.finalizer == Mark::Present);
     if seen.accounts == 0 || (seen.finalizer == Mark::Present && (held || seen.deleting)) {
         Ok(())
     } else {
-        Err(Stop::new(Reason::WaitingForServer, "The connection is being made safe for use."))
+        Err(Stop::new(
+            Reason::WaitingForServer,
+            "The connection is being made safe for use.",
+        ))
     }
 }
 
@@ -549,8 +705,15 @@ fn tell(place: &Place, did: &[&'static str], seen: &Seen) {
     }
     let (name, steps) = (&place.name, did.join(" "));
     match seen.look.as_ref().map(|look| &look.found) {
-        Some(Err(fault)) => tracing::warn!(server.name = name, steps, fault = fault.label(), "connection {name}: {fault}"),
-        Some(Ok(_)) | None => tracing::info!(server.name = name, steps, "connection {name}: {steps}"),
+        Some(Err(fault)) => tracing::warn!(
+            server.name = name,
+            steps,
+            fault = fault.label(),
+            "connection {name}: {fault}"
+        ),
+        Some(Ok(_)) | None => {
+            tracing::info!(server.name = name, steps, "connection {name}: {steps}")
+        }
     }
 }
 
@@ -578,11 +741,21 @@ async fn act<L: Link>(
     match step {
         Step::Idle => Outcome::Stale,
         Step::Probe => {
-            let Some(server) = &hands.server else { return Outcome::Stale };
+            let Some(server) = &hands.server else {
+                return Outcome::Stale;
+            };
             let found = server.probe().await;
             let before = seen.look.as_ref().map_or(0, |look| look.failures);
-            let failures = if found.is_ok() { 0 } else { before.saturating_add(1) };
-            seen.look = Some(Look { at: ctx.clock.now(), found, failures });
+            let failures = if found.is_ok() {
+                0
+            } else {
+                before.saturating_add(1)
+            };
+            seen.look = Some(Look {
+                at: ctx.clock.now(),
+                found,
+                failures,
+            });
             memory.look.clone_from(&seen.look);
             Outcome::Done(Flow::On)
         }
@@ -591,14 +764,30 @@ async fn act<L: Link>(
                 (annotation::SERVER_IDENTITY, Some(pin.identity.to_string())),
                 (annotation::OWN_ACCOUNT, Some(pin.own.to_string())),
             ];
-            let written = change(ctx, hands, Marks { annotations, ..Marks::default() }).await;
+            let written = change(
+                ctx,
+                hands,
+                Marks {
+                    annotations,
+                    ..Marks::default()
+                },
+            )
+            .await;
             if matches!(written, Outcome::Done(Flow::On)) {
                 seen.pin = Some(pin.clone());
             }
             written
         }
         Step::Guard => {
-            let written = change(ctx, hands, Marks { add: Some(finalizer::CONNECTION), ..Marks::default() }).await;
+            let written = change(
+                ctx,
+                hands,
+                Marks {
+                    add: Some(finalizer::CONNECTION),
+                    ..Marks::default()
+                },
+            )
+            .await;
             if matches!(written, Outcome::Done(Flow::On)) {
                 seen.finalizer = Mark::Present;
             }
@@ -608,7 +797,10 @@ async fn act<L: Link>(
         Step::GiveUp => give_up(ctx, seen, hands).await,
         Step::Count => match ctx.cluster.all::<ServiceAccount>().await {
             Ok(accounts) => {
-                let accounts: Vec<_> = accounts.into_iter().filter_map(|account| account.0.ok()).collect();
+                let accounts: Vec<_> = accounts
+                    .into_iter()
+                    .filter_map(|account| account.0.ok())
+                    .collect();
                 seen.accounts = dependents(place, &accounts);
                 seen.counted_live = true;
                 Outcome::Done(Flow::On)
@@ -617,18 +809,32 @@ async fn act<L: Link>(
         },
         Step::Record(status) => {
             let before = hands.object.status().conditions;
-            match ctx.cluster.record(&hands.object.with((**status).clone())).await {
+            match ctx
+                .cluster
+                .record(&hands.object.with((**status).clone()))
+                .await
+            {
                 Ok(object) => {
                     hands.object = object;
                     seen.status = hands.object.status();
-                    ctx.reporter.flipped(&hands.object, "Reconcile", &before, &seen.status.conditions).await;
+                    ctx.reporter
+                        .flipped(&hands.object, "Reconcile", &before, &seen.status.conditions)
+                        .await;
                     Outcome::Done(Flow::On)
                 }
                 Err(lapse) => Outcome::of_lapse(lapse, Flow::Refused),
             }
         }
         Step::Close => {
-            let closed = change(ctx, hands, Marks { remove: Some(finalizer::CONNECTION), ..Marks::default() }).await;
+            let closed = change(
+                ctx,
+                hands,
+                Marks {
+                    remove: Some(finalizer::CONNECTION),
+                    ..Marks::default()
+                },
+            )
+            .await;
             match closed {
                 Outcome::Done(Flow::On) => Outcome::Done(Flow::Over),
                 other => other,
@@ -648,12 +854,19 @@ async fn change<L: Link>(ctx: &Ctx, hands: &mut Hands<L>, marks: Marks) -> Outco
 }
 
 async fn hold<L: Link>(ctx: &Ctx, seen: &mut Seen, hands: &mut Hands<L>) -> Outcome<Flow> {
-    let Some(secret) = &hands.credential else { return Outcome::Stale };
-    let marks = Marks { add: Some(finalizer::CREDENTIAL_IN_USE), ..Marks::default() };
+    let Some(secret) = &hands.credential else {
+        return Outcome::Stale;
+    };
+    let marks = Marks {
+        add: Some(finalizer::CREDENTIAL_IN_USE),
+        ..Marks::default()
+    };
     match ctx.cluster.mark_secret(secret, &marks).await {
         Ok(secret) => {
             hands.credential = Some(secret);
-            seen.credential = Ok(Hold { finalizer: Mark::Present });
+            seen.credential = Ok(Hold {
+                finalizer: Mark::Present,
+            });
             Outcome::Done(Flow::On)
         }
         Err(lapse) => Outcome::of_lapse(lapse, Flow::Refused),
@@ -666,19 +879,28 @@ async fn give_up<L: Link>(ctx: &Ctx, seen: &mut Seen, hands: &mut Hands<L>) -> O
     if seen.deleting && seen.accounts == 0 {
         let home = hands.object.home(&ctx.own_namespace);
         let shared = hands.credential.as_ref().is_some_and(|secret| {
-            used_credentials(ctx, &home).iter().filter(|name| **name == secret.name_any()).count() > 1
+            used_credentials(ctx, &home)
+                .iter()
+                .filter(|name| **name == secret.name_any())
+                .count()
+                > 1
         });
         secrets.extend(hands.credential.take().filter(|_| !shared));
     }
     for secret in secrets {
-        let marks = Marks { remove: Some(finalizer::CREDENTIAL_IN_USE), ..Marks::default() };
+        let marks = Marks {
+            remove: Some(finalizer::CREDENTIAL_IN_USE),
+            ..Marks::default()
+        };
         match ctx.cluster.mark_secret(&secret, &marks).await {
             Ok(_) | Err(Lapse::NotFound) => {}
             Err(lapse) => return Outcome::of_lapse(lapse, Flow::Refused),
         }
     }
     seen.giving_up = false;
-    seen.credential = Ok(Hold { finalizer: Mark::Missing });
+    seen.credential = Ok(Hold {
+        finalizer: Mark::Missing,
+    });
     if !seen.deleting {
         // The credential is going; what replaces it is seen when it is there.
         seen.credential = Err(Stop::plain(Reason::CredentialMissing));

@@ -11,14 +11,10 @@ use kube::api::{ObjectMeta, PartialObjectMeta};
 
 use crate::api::{ApiKey, ServiceAccount, annotation, finalizer, label};
 use crate::plan::account::{self, Maker, Pins};
-use crate::plan::key::{
-    self, Dress, Finalizer, Held, IntentSeen, Owner, Publication, Published,
-};
+use crate::plan::key::{self, Dress, Finalizer, Held, IntentSeen, Owner, Publication, Published};
 use crate::plan::marker::Installation;
 use crate::plan::port::{AccountId, KeyId, ServerIdentity, TeamId};
-use crate::plan::record::{
-    Intent, Nonce, Serial, Uid, format_retiring, parse_retiring,
-};
+use crate::plan::record::{Intent, Nonce, Serial, Uid, format_retiring, parse_retiring};
 
 /// Whether the stamp of admission (`apikeys.dev/requested-by`) may be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,12 +71,22 @@ pub fn secret(
     object: &ApiKey,
     installation: &Installation,
 ) -> key::Secret {
-    let Some(PartialObjectMeta { metadata: meta, .. }) = secret else { return key::Secret::Absent };
+    let Some(PartialObjectMeta { metadata: meta, .. }) = secret else {
+        return key::Secret::Absent;
+    };
     let uid = uid(&object.metadata);
-    let owned = meta.owner_references.iter().flatten().any(|owner| owner.uid == uid.as_str());
+    let owned = meta
+        .owner_references
+        .iter()
+        .flatten()
+        .any(|owner| owner.uid == uid.as_str());
     // A restored backup: the annotations name this ApiKey and this installation. A former ApiKey
     // of the same name cannot still be there.
-    let home = format!("{}/{}/", object.namespace().unwrap_or_default(), object.name_any());
+    let home = format!(
+        "{}/{}/",
+        object.namespace().unwrap_or_default(),
+        object.name_any()
+    );
     let named = annotated(meta, annotation::API_KEY).is_some_and(|text| text.starts_with(&home))
         && annotated(meta, annotation::INSTALLATION) == Some(installation.as_str());
     if !owned && !named {
@@ -97,7 +103,9 @@ pub fn secret(
         resource_version: meta.resource_version.clone().unwrap_or_default(),
         deleting: meta.deletion_timestamp.is_some(),
         published: published(meta),
-        retiring: annotated(meta, annotation::RETIRING).map(parse_retiring).unwrap_or_default(),
+        retiring: annotated(meta, annotation::RETIRING)
+            .map(parse_retiring)
+            .unwrap_or_default(),
         rotate_handled: annotated(meta, annotation::ROTATE_HANDLED).map(ToOwned::to_owned),
         dress: dress(meta, object, owner),
         owner,
@@ -123,7 +131,8 @@ fn published(meta: &ObjectMeta) -> Option<Published> {
 /// Whether labels, annotations and owner of a Secret are as its ApiKey has them.
 fn dress(meta: &ObjectMeta, object: &ApiKey, owner: Owner) -> Dress {
     let has = |have: &Option<BTreeMap<String, String>>, want: &BTreeMap<String, String>| {
-        want.iter().all(|(name, value)| have.as_ref().and_then(|have| have.get(name)) == Some(value))
+        want.iter()
+            .all(|(name, value)| have.as_ref().and_then(|have| have.get(name)) == Some(value))
     };
     let tidy = has(&meta.labels, &labels(object))
         && has(&meta.annotations, &object.spec.secret.annotations)
@@ -139,8 +148,17 @@ pub fn labels(object: &ApiKey) -> BTreeMap<String, String> {
 }
 
 /// The annotations that go with a key's value, in the same write.
-pub fn publication(object: &ApiKey, what: &Publication, fingerprint: &str, entries: &[&str]) -> BTreeMap<String, Option<String>> {
-    let Publication { published: key, retiring, rotate_handled } = what;
+pub fn publication(
+    object: &ApiKey,
+    what: &Publication,
+    fingerprint: &str,
+    entries: &[&str],
+) -> BTreeMap<String, Option<String>> {
+    let Publication {
+        published: key,
+        retiring,
+        rotate_handled,
+    } = what;
     let home = format!(
         "{}/{}/{}",
         object.namespace().unwrap_or_default(),
@@ -164,8 +182,18 @@ pub fn publication(object: &ApiKey, what: &Publication, fingerprint: &str, entri
         (annotation::RETIRING, retiring),
         (annotation::ROTATE_HANDLED, rotate_handled.clone()),
     ];
-    let theirs = object.spec.secret.annotations.iter().map(|(name, value)| (name.clone(), Some(value.clone())));
-    theirs.chain(ours.into_iter().map(|(name, value)| (name.to_owned(), value))).collect()
+    let theirs = object
+        .spec
+        .secret
+        .annotations
+        .iter()
+        .map(|(name, value)| (name.clone(), Some(value.clone())));
+    theirs
+        .chain(
+            ours.into_iter()
+                .map(|(name, value)| (name.to_owned(), value)),
+        )
+        .collect()
 }
 
 /// The names of the entries that we wrote into a Secret.
@@ -182,7 +210,10 @@ pub fn service_account(object: &ServiceAccount) -> account::Object {
         name: object.name_any(),
         uid: uid(meta),
         generation: meta.generation.unwrap_or_default(),
-        created_at: meta.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+        created_at: meta
+            .creation_timestamp
+            .as_ref()
+            .map_or(Timestamp::UNIX_EPOCH, |time| time.0),
         deleting: deleting(meta),
         finalizer: carries(meta, finalizer::ACCOUNT),
         spec: object.spec.clone(),
@@ -200,7 +231,11 @@ fn pins(meta: &ObjectMeta) -> Pins {
         server: text(annotation::SERVER_IDENTITY).map(ServerIdentity::new),
         installation: text(annotation::INSTALLATION).and_then(Installation::parse),
         free_at: text(annotation::ACCOUNT_INTENT).and_then(|at| Timestamp::from_str(at).ok()),
-        maker: if text(annotation::CREATED).is_some() { Maker::Us } else { Maker::Somebody },
+        maker: if text(annotation::CREATED).is_some() {
+            Maker::Us
+        } else {
+            Maker::Somebody
+        },
         added: words(annotation::ADDED).map(TeamId::new).collect(),
         retained: words(annotation::RETAINED).map(KeyId::new).collect(),
     }
@@ -213,11 +248,26 @@ pub fn pinned(pins: &Pins) -> Vec<(&'static str, Option<String>)> {
         (!words.is_empty()).then(|| words.join(" "))
     }
     vec![
-        (annotation::ACCOUNT_ID, pins.account.as_ref().map(ToString::to_string)),
-        (annotation::SERVER_IDENTITY, pins.server.as_ref().map(ToString::to_string)),
-        (annotation::INSTALLATION, pins.installation.as_ref().map(ToString::to_string)),
-        (annotation::ACCOUNT_INTENT, pins.free_at.map(|at| at.to_string())),
-        (annotation::CREATED, (pins.maker == Maker::Us).then(|| "true".to_owned())),
+        (
+            annotation::ACCOUNT_ID,
+            pins.account.as_ref().map(ToString::to_string),
+        ),
+        (
+            annotation::SERVER_IDENTITY,
+            pins.server.as_ref().map(ToString::to_string),
+        ),
+        (
+            annotation::INSTALLATION,
+            pins.installation.as_ref().map(ToString::to_string),
+        ),
+        (
+            annotation::ACCOUNT_INTENT,
+            pins.free_at.map(|at| at.to_string()),
+        ),
+        (
+            annotation::CREATED,
+            (pins.maker == Maker::Us).then(|| "true".to_owned()),
+        ),
         (annotation::ADDED, words(&pins.added)),
         (annotation::RETAINED, words(&pins.retained)),
     ]
@@ -225,7 +275,10 @@ pub fn pinned(pins: &Pins) -> Vec<(&'static str, Option<String>)> {
 
 /// The annotation that names retained keys.
 pub fn retained(ids: &[KeyId]) -> (&'static str, Option<String>) {
-    (annotation::RETAINED, Some(ids.iter().map(KeyId::as_str).collect::<Vec<_>>().join(" ")))
+    (
+        annotation::RETAINED,
+        Some(ids.iter().map(KeyId::as_str).collect::<Vec<_>>().join(" ")),
+    )
 }
 
 /// The uid of an object.
@@ -245,6 +298,14 @@ pub fn deleting(meta: &ObjectMeta) -> Option<Timestamp> {
 
 /// Whether an object carries a finalizer.
 pub fn carries(meta: &ObjectMeta, finalizer: &str) -> Finalizer {
-    let there = meta.finalizers.iter().flatten().any(|name| name == finalizer);
-    if there { Finalizer::Present } else { Finalizer::Missing }
+    let there = meta
+        .finalizers
+        .iter()
+        .flatten()
+        .any(|name| name == finalizer);
+    if there {
+        Finalizer::Present
+    } else {
+        Finalizer::Missing
+    }
 }

@@ -34,8 +34,12 @@ use crate::secret::KeyMaterial;
 
 /// How often a key that does not sign in is tried again, and after how long: servers of several
 /// nodes take a moment.
-const PROOFS: [Duration; 4] =
-    [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(3), Duration::from_secs(4)];
+const PROOFS: [Duration; 4] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(3),
+    Duration::from_secs(4),
+];
 /// How long a Publish without an answer rests before the same write is sent again.
 const BREATH: Duration = Duration::from_secs(2);
 /// How often a pass may find its objects changed by somebody else.
@@ -119,8 +123,10 @@ fn unanswered(object: &ApiKey, why: &str) -> Action {
 }
 
 async fn live(ctx: &Ctx, object: &ApiKey) -> Answer<Option<ApiKey>> {
-    let found: Option<ApiKey> =
-        ctx.cluster.get(object.namespace().as_deref(), &object.name_any()).await?;
+    let found: Option<ApiKey> = ctx
+        .cluster
+        .get(object.namespace().as_deref(), &object.name_any())
+        .await?;
     Ok(found.filter(|found| found.metadata.uid == object.metadata.uid))
 }
 
@@ -133,7 +139,10 @@ async fn secret(
 ) -> Answer<Option<PartialObjectMeta<Secret>>> {
     let namespace = object.namespace().unwrap_or_default();
     let name = secret_name(object);
-    let cached = ctx.stores.secrets.get(&ObjectRef::new(&name).within(&namespace));
+    let cached = ctx
+        .stores
+        .secrets
+        .get(&ObjectRef::new(&name).within(&namespace));
     let behind = match (&cached, &memory.secret) {
         (Some(cached), seen) => is_older(&cached.metadata, seen.as_deref()),
         (None, Some(_)) => true,
@@ -146,7 +155,12 @@ async fn secret(
 }
 
 fn secret_name(object: &ApiKey) -> String {
-    object.spec.secret.name.clone().unwrap_or_else(|| object.name_any())
+    object
+        .spec
+        .secret
+        .name
+        .clone()
+        .unwrap_or_else(|| object.name_any())
 }
 
 /// The facts, and what is needed to act on them. `None` when something that the ApiKey rests on has
@@ -160,11 +174,20 @@ fn see(
 ) -> Option<(Seen, Hands)> {
     let now = ctx.clock.now();
     let namespace = object.namespace().unwrap_or_default();
-    let guarded = ctx.stores.account(&namespace, &object.spec.service_account_ref.name);
-    let account = guarded.as_ref().and_then(|account| account.0.as_ref().ok()).cloned();
+    let guarded = ctx
+        .stores
+        .account(&namespace, &object.spec.service_account_ref.name);
+    let account = guarded
+        .as_ref()
+        .and_then(|account| account.0.as_ref().ok())
+        .cloned();
     let ground = ground(ctx, &object, account.as_ref())?;
     let mut pass = Pass::begin(now);
-    pass.setback = Patience::lasts(memory.patience.as_ref(), object.metadata.generation.unwrap_or_default(), now);
+    pass.setback = Patience::lasts(
+        memory.patience.as_ref(),
+        object.metadata.generation.unwrap_or_default(),
+        now,
+    );
     let hands = Hands {
         object,
         account,
@@ -179,7 +202,10 @@ fn see(
         nonce: Nonce::from_bytes(ctx.entropy.draw()),
         claim: ctx.claim.clone(),
         object: object_facts(ctx, &hands.object),
-        list: ground.pair.as_ref().and_then(|pair| ctx.lists.at_hand(pair)),
+        list: ground
+            .pair
+            .as_ref()
+            .and_then(|pair| ctx.lists.at_hand(pair)),
         base: ground.base,
         secret: secret_facts(ctx, &hands),
         freshness,
@@ -195,7 +221,11 @@ fn object_facts(ctx: &Ctx, object: &ApiKey) -> crate::plan::key::Object {
 }
 
 fn secret_facts(ctx: &Ctx, hands: &Hands) -> crate::plan::key::Secret {
-    facts::secret(hands.secret.as_ref(), &hands.object, &ctx.claim.installation)
+    facts::secret(
+        hands.secret.as_ref(),
+        &hands.object,
+        &ctx.claim.installation,
+    )
 }
 
 /// What an ApiKey rests on.
@@ -215,10 +245,17 @@ fn ground(ctx: &Ctx, object: &ApiKey, account: Option<&ServiceAccount>) -> Optio
             format!("There is no ServiceAccount {name} in this namespace. Apply it."),
         )));
     };
-    let place = Place::of(&account.spec.server_ref, &object.namespace().unwrap_or_default());
+    let place = Place::of(
+        &account.spec.server_ref,
+        &object.namespace().unwrap_or_default(),
+    );
     let known = ctx.standings.accounts.get(&facts::uid(&account.metadata))?;
     let Some(connection) = ctx.standings.connections.get(&place) else {
-        let stop = known.mint.clone().err().unwrap_or_else(|| Stop::plain(Reason::WaitingForServer));
+        let stop = known
+            .mint
+            .clone()
+            .err()
+            .unwrap_or_else(|| Stop::plain(Reason::WaitingForServer));
         return Some(Ground::none(stop));
     };
     let pins = facts::service_account(account).pins;
@@ -233,12 +270,28 @@ fn ground(ctx: &Ctx, object: &ApiKey, account: Option<&ServiceAccount>) -> Optio
             skew: line.probe.skew,
         }),
     };
-    let line = connection.usable.as_ref().ok().filter(|_| server.is_ok()).cloned();
-    let pair = pins.account.clone().zip(pins.server.clone()).map(|(account, server)| (server, account));
+    let line = connection
+        .usable
+        .as_ref()
+        .ok()
+        .filter(|_| server.is_ok())
+        .cloned();
+    // An id that only stands in the annotation may be anybody's.
+    let verified = known
+        .account
+        .clone()
+        .filter(|id| pins.account.as_ref() == Some(id));
+    let pair = verified
+        .clone()
+        .zip(pins.server.clone())
+        .map(|(account, server)| (server, account));
     Some(Ground {
         base: Base {
-            account: pins.account,
-            mint: mint(account, &known),
+            mint: mint(account, &known).and_then(|()| match &verified {
+                Some(_) => Ok(()),
+                None => Err(Stop::plain(Reason::WaitingForAccount)),
+            }),
+            account: verified,
             works: known.works.clone(),
             retain: retain(&known),
             ledger: Ledger::Present(pins.retained.into_iter().collect()),
@@ -277,7 +330,12 @@ impl Ground {
 fn waiting(place: &Place, stop: &Stop) -> Stop {
     Stop::new(
         Reason::WaitingForServer,
-        format!("Connection {} is not ready ({}): {}", place.name, stop.reason.as_str(), stop.message),
+        format!(
+            "Connection {} is not ready ({}): {}",
+            place.name,
+            stop.reason.as_str(),
+            stop.message
+        ),
     )
 }
 
@@ -287,13 +345,19 @@ fn mint(account: &ServiceAccount, known: &standing::Account) -> Result<(), Stop>
     if meta.deletion_timestamp.is_some() {
         return Err(Stop::new(
             Reason::WaitingForAccount,
-            format!("ServiceAccount {} is being deleted. Apply it again, or another one.", account.name_any()),
+            format!(
+                "ServiceAccount {} is being deleted. Apply it again, or another one.",
+                account.name_any()
+            ),
         ));
     }
     if meta.generation != Some(known.generation) {
         return Err(Stop::new(
             Reason::WaitingForAccount,
-            format!("ServiceAccount {} has just changed and is looked at first.", account.name_any()),
+            format!(
+                "ServiceAccount {} has just changed and is looked at first.",
+                account.name_any()
+            ),
         ));
     }
     known.mint.clone()
@@ -310,7 +374,10 @@ fn retain(known: &standing::Account) -> Result<(), Stop> {
 }
 
 fn bounds(connection: &standing::Connection, known: &standing::Account) -> Bounds {
-    let longest = [connection.max_lifetime, known.allowance.max_lifetime].into_iter().flatten().min();
+    let longest = [connection.max_lifetime, known.allowance.max_lifetime]
+        .into_iter()
+        .flatten()
+        .min();
     let probe = connection.usable.as_ref().ok().map(|line| &line.probe);
     Bounds {
         default_lifetime: connection.default_lifetime,
@@ -360,14 +427,24 @@ async fn pass(ctx: &Ctx, mut seen: Seen, mut hands: Hands, memory: &mut Memory) 
             }
         }
     }
-    tracing::error!(key.namespace = seen.object.namespace, key.name = seen.object.name, ?did, "a pass did not settle");
+    tracing::error!(
+        key.namespace = seen.object.namespace,
+        key.name = seen.object.name,
+        ?did,
+        "a pass did not settle"
+    );
     remember(memory, &seen, &hands, seen.now);
     End::Settled(Action::requeue(Duration::from_secs(60)))
 }
 
 fn remember(memory: &mut Memory, seen: &Seen, hands: &Hands, wake: Timestamp) {
-    memory.version.clone_from(&hands.object.metadata.resource_version);
-    memory.secret = hands.secret.as_ref().and_then(|secret| secret.metadata.resource_version.clone());
+    memory
+        .version
+        .clone_from(&hands.object.metadata.resource_version);
+    memory.secret = hands
+        .secret
+        .as_ref()
+        .and_then(|secret| secret.metadata.resource_version.clone());
     memory.settled.clone_from(&seen.settled);
     memory.patience = seen.pass.setback.as_ref().map(|setback| Patience {
         setback: setback.clone(),
@@ -385,10 +462,21 @@ fn tell(object: &ApiKey, did: &[&'static str], seen: &Seen) {
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     let steps = did.join(" ");
     match &seen.pass.setback {
-        None => tracing::info!(key.namespace = namespace, key.name = name, key.serial = serial, steps, "ApiKey {namespace}/{name}: {steps}"),
+        None => tracing::info!(
+            key.namespace = namespace,
+            key.name = name,
+            key.serial = serial,
+            steps,
+            "ApiKey {namespace}/{name}: {steps}"
+        ),
         Some(setback) => tracing::warn!(
-            key.namespace = namespace, key.name = name, key.serial = serial, steps,
-            reason = setback.stop.reason.as_str(), "ApiKey {namespace}/{name}: {}", setback.stop.message
+            key.namespace = namespace,
+            key.name = name,
+            key.serial = serial,
+            steps,
+            reason = setback.stop.reason.as_str(),
+            "ApiKey {namespace}/{name}: {}",
+            setback.stop.message
         ),
     }
 }
@@ -419,12 +507,33 @@ async fn act(ctx: &Ctx, seen: &Seen, hands: &mut Hands, step: &Step) -> Outcome<
         Step::Refresh => refresh(ctx, hands).await,
         Step::Look { newer_than } => look(ctx, seen, hands, *newer_than).await,
         Step::Guard { intent } => {
-            let annotations = intent.iter().map(|intent| (annotation::INTENT, Some(intent.to_string()))).collect();
-            mark(ctx, hands, Marks { add: Some(finalizer::REVOKE), annotations, ..Marks::default() }).await
+            let annotations = intent
+                .iter()
+                .map(|intent| (annotation::INTENT, Some(intent.to_string())))
+                .collect();
+            mark(
+                ctx,
+                hands,
+                Marks {
+                    add: Some(finalizer::REVOKE),
+                    annotations,
+                    ..Marks::default()
+                },
+            )
+            .await
         }
         Step::Open(intent) => {
             let annotations = vec![(annotation::INTENT, Some(intent.to_string()))];
-            mark(ctx, hands, Marks { add: Some(finalizer::REVOKE), annotations, ..Marks::default() }).await
+            mark(
+                ctx,
+                hands,
+                Marks {
+                    add: Some(finalizer::REVOKE),
+                    annotations,
+                    ..Marks::default()
+                },
+            )
+            .await
         }
         Step::Rehearse => rehearse(ctx, hands).await,
         Step::Mint(order) => mint_key(ctx, seen, hands, order).await,
@@ -445,7 +554,10 @@ async fn act(ctx: &Ctx, seen: &Seen, hands: &mut Hands, step: &Step) -> Outcome<
 
 /// A write on the ApiKey that the API server refuses.
 fn refused(why: String) -> Done {
-    let stop = Stop::new(Reason::Rejected, format!("The API server refuses a write on this ApiKey: {why}"));
+    let stop = Stop::new(
+        Reason::Rejected,
+        format!("The API server refuses a write on this ApiKey: {why}"),
+    );
     Done::Failed(Setback::refused(stop, Retry::Backoff))
 }
 
@@ -468,16 +580,29 @@ async fn refresh(ctx: &Ctx, hands: &mut Hands) -> Outcome<Done> {
 }
 
 async fn look(ctx: &Ctx, seen: &Seen, hands: &Hands, newer_than: Timestamp) -> Outcome<Done> {
-    let (Some(line), Some(account)) = (&hands.line, &seen.base.account) else { return Outcome::Stale };
+    let (Some(line), Some(account)) = (&hands.line, &seen.base.account) else {
+        return Outcome::Stale;
+    };
     let pair = (line.probe.identity.clone(), account.clone());
-    match ctx.lists.newer(line.server.as_ref(), &pair, newer_than).await {
+    match ctx
+        .lists
+        .newer(line.server.as_ref(), &pair, newer_than)
+        .await
+    {
         Ok(list) => Outcome::Done(Done::Looked(list)),
         // The account is gone, and its keys with it; that it is really this server is checked.
         Err(Fault::NotFound) => match line.server.identity().await {
             Ok(identity) if identity == line.probe.identity => {
-                Outcome::Done(Done::Looked(port::List { began: seen.now, keys: Vec::new() }))
+                Outcome::Done(Done::Looked(port::List {
+                    began: seen.now,
+                    keys: Vec::new(),
+                }))
             }
-            Ok(_) => failed(ctx, hands, &Fault::Protocol("another server answers".to_owned())),
+            Ok(_) => failed(
+                ctx,
+                hands,
+                &Fault::Protocol("another server answers".to_owned()),
+            ),
             Err(fault) => failed(ctx, hands, &fault),
         },
         Err(fault) => failed(ctx, hands, &fault),
@@ -488,7 +613,10 @@ async fn look(ctx: &Ctx, seen: &Seen, hands: &Hands, newer_than: Timestamp) -> O
 /// is the connection's rather than the key's.
 fn failed(ctx: &Ctx, hands: &Hands, fault: &Fault) -> Outcome<Done> {
     if let Some(account) = &hands.account {
-        let place = Place::of(&account.spec.server_ref, &account.namespace().unwrap_or_default());
+        let place = Place::of(
+            &account.spec.server_ref,
+            &account.namespace().unwrap_or_default(),
+        );
         super::connection::suspect(ctx, &place, fault);
     }
     Outcome::Done(Done::Failed(Setback::of(fault)))
@@ -513,7 +641,9 @@ async fn record(ctx: &Ctx, hands: &mut Hands, status: crate::api::ApiKeyStatus) 
         Ok(object) => {
             hands.object = object;
             let now = hands.object.status.clone().unwrap_or_default().conditions;
-            ctx.reporter.flipped(&hands.object, "Reconcile", &before, &now).await;
+            ctx.reporter
+                .flipped(&hands.object, "Reconcile", &before, &now)
+                .await;
             Outcome::Done(Done::Written(Box::new(object_facts(ctx, &hands.object))))
         }
         Err(lapse) => Outcome::of_lapse(lapse, refused),
@@ -530,62 +660,90 @@ async fn rehearse(ctx: &Ctx, hands: &mut Hands) -> Outcome<Done> {
             Err(Lapse::NoAnswer(why)) => return Outcome::Unanswered(why),
             Err(Lapse::Conflict | Lapse::NotFound) => {
                 let namespace = hands.object.namespace().unwrap_or_default();
-                match ctx.cluster.secret(&namespace, &secret_name(&hands.object)).await {
+                match ctx
+                    .cluster
+                    .secret(&namespace, &secret_name(&hands.object))
+                    .await
+                {
                     Ok(secret) => hands.secret = secret,
                     Err(lapse) => return Outcome::Unanswered(lapse.to_string()),
                 }
                 // What is not ours is not tried to be written.
-                if !matches!(secret_facts(ctx, hands), crate::plan::key::Secret::Ours(_)) && hands.secret.is_some() {
+                if !matches!(secret_facts(ctx, hands), crate::plan::key::Secret::Ours(_))
+                    && hands.secret.is_some()
+                {
                     break;
                 }
             }
         }
     }
     let name = hands.object.spec.service_account_ref.name.clone();
-    let account: Option<ServiceAccount> =
-        match ctx.cluster.get(hands.object.namespace().as_deref(), &name).await {
-            Ok(account) => account,
-            Err(lapse) => return Outcome::Unanswered(lapse.to_string()),
-        };
-    let Some(ground) = ground(ctx, &hands.object, account.as_ref()) else { return Outcome::Stale };
+    let account: Option<ServiceAccount> = match ctx
+        .cluster
+        .get(hands.object.namespace().as_deref(), &name)
+        .await
+    {
+        Ok(account) => account,
+        Err(lapse) => return Outcome::Unanswered(lapse.to_string()),
+    };
+    let Some(ground) = ground(ctx, &hands.object, account.as_ref()) else {
+        return Outcome::Stale;
+    };
     hands.account = account;
     hands.line = ground.line;
     hands.url = ground.url;
     hands.username = ground.username;
-    Outcome::Done(Done::Rehearsed { secret: secret_facts(ctx, hands), base: Box::new(ground.base) })
+    Outcome::Done(Done::Rehearsed {
+        secret: secret_facts(ctx, hands),
+        base: Box::new(ground.base),
+    })
 }
 
 fn secret_refused(why: &str) -> Setback {
     let stop = Stop::new(
         Reason::SecretRefused,
-        format!("The cluster refuses the Secret: {why}. {}", Reason::SecretRefused.fix()),
+        format!(
+            "The cluster refuses the Secret: {why}. {}",
+            Reason::SecretRefused.fix()
+        ),
     );
     Setback::refused(stop, Retry::Backoff)
 }
 
 async fn mint_key(ctx: &Ctx, seen: &Seen, hands: &mut Hands, order: &port::Order) -> Outcome<Done> {
-    let Some(line) = hands.line.clone() else { return Outcome::Stale };
+    let Some(line) = hands.line.clone() else {
+        return Outcome::Stale;
+    };
     match line.server.mint(order).await {
         Ok(minted) => {
             hands.value = Some(minted.value);
             Outcome::Done(Done::Minted(minted.key))
         }
         Err(fault) => {
-            tracing::debug!(key.name = seen.object.name, fault = fault.label(), "no key was made");
+            tracing::debug!(
+                key.name = seen.object.name,
+                fault = fault.label(),
+                "no key was made"
+            );
             failed(ctx, hands, &fault)
         }
     }
 }
 
 async fn prove(ctx: &Ctx, hands: &Hands) -> Outcome<Done> {
-    let (Some(line), Some(value)) = (&hands.line, &hands.value) else { return Outcome::Stale };
+    let (Some(line), Some(value)) = (&hands.line, &hands.value) else {
+        return Outcome::Stale;
+    };
     let mut waits = PROOFS.into_iter();
     loop {
         match (line.server.prove(value).await, waits.next()) {
             (Ok(own), _) => return Outcome::Done(Done::Proven(own.id)),
             (Err(Fault::Unauthorized), Some(wait)) => sleep(wait).await,
             (Err(Fault::Unauthorized), None) => {
-                return Outcome::Done(Done::Failed(Setback::refused(Stop::plain(Reason::ProofFailed), Retry::Backoff)));
+                return Outcome::Done(Done::Failed(Setback::refused(
+                    Stop::plain(Reason::ProofFailed),
+                    Retry::Backoff,
+                )));
             }
             (Err(fault), _) => return failed(ctx, hands, &fault),
         }
@@ -593,9 +751,20 @@ async fn prove(ctx: &Ctx, hands: &Hands) -> Outcome<Done> {
 }
 
 /// Writes the new key into the Secret: the same write again while no answer comes.
-async fn publish(ctx: &Ctx, seen: &Seen, hands: &mut Hands, publication: &Publication) -> Outcome<Done> {
-    let Some(value) = hands.value.clone() else { return Outcome::Stale };
-    let opened_at = seen.pass.attempt.as_ref().map_or(seen.now, |attempt| attempt.intent.opened_at);
+async fn publish(
+    ctx: &Ctx,
+    seen: &Seen,
+    hands: &mut Hands,
+    publication: &Publication,
+) -> Outcome<Done> {
+    let Some(value) = hands.value.clone() else {
+        return Outcome::Stale;
+    };
+    let opened_at = seen
+        .pass
+        .attempt
+        .as_ref()
+        .map_or(seen.now, |attempt| attempt.intent.opened_at);
     let deadline = after(opened_at, PUBLISH_WITHIN);
     let mut answered = true;
     loop {
@@ -608,10 +777,13 @@ async fn publish(ctx: &Ctx, seen: &Seen, hands: &mut Hands, publication: &Public
                 answered = false;
                 sleep(BREATH).await;
                 if ctx.clock.now() >= deadline {
-                    return Outcome::Done(publish_failed(Stop::new(
-                        Reason::SecretRefused,
-                        "The API server gave no answer to the write of the Secret; it is looked at again.",
-                    ), answered));
+                    return Outcome::Done(publish_failed(
+                        Stop::new(
+                            Reason::SecretRefused,
+                            "The API server gave no answer to the write of the Secret; it is looked at again.",
+                        ),
+                        answered,
+                    ));
                 }
             }
             Err(Lapse::Refused(why)) => {
@@ -619,21 +791,31 @@ async fn publish(ctx: &Ctx, seen: &Seen, hands: &mut Hands, publication: &Public
             }
             Err(Lapse::Conflict | Lapse::NotFound) => {
                 let namespace = hands.object.namespace().unwrap_or_default();
-                match ctx.cluster.secret(&namespace, &secret_name(&hands.object)).await {
+                match ctx
+                    .cluster
+                    .secret(&namespace, &secret_name(&hands.object))
+                    .await
+                {
                     Ok(secret) => hands.secret = secret,
                     Err(_) => answered = false,
                 }
                 let found = secret_facts(ctx, hands);
-                if found.published().is_some_and(|key| key.nonce == publication.published.nonce) {
+                if found
+                    .published()
+                    .is_some_and(|key| key.nonce == publication.published.nonce)
+                {
                     break;
                 }
                 if answered {
                     return Outcome::Done(Done::Outrun(found));
                 }
-                return Outcome::Done(publish_failed(Stop::new(
-                    Reason::SecretConflict,
-                    "Somebody else wrote the Secret at the same time; it is tried again.",
-                ), answered));
+                return Outcome::Done(publish_failed(
+                    Stop::new(
+                        Reason::SecretConflict,
+                        "Somebody else wrote the Secret at the same time; it is tried again.",
+                    ),
+                    answered,
+                ));
             }
         }
     }
@@ -645,8 +827,16 @@ async fn publish(ctx: &Ctx, seen: &Seen, hands: &mut Hands, publication: &Public
 }
 
 fn publish_failed(stop: Stop, answered: bool) -> Done {
-    let effect = if answered { port::Effect::None } else { port::Effect::Perhaps };
-    Done::Failed(Setback { stop, effect, retry: Retry::Backoff })
+    let effect = if answered {
+        port::Effect::None
+    } else {
+        port::Effect::Perhaps
+    };
+    Done::Failed(Setback {
+        stop,
+        effect,
+        retry: Retry::Backoff,
+    })
 }
 
 /// Writes the Secret with this value: made when it was absent, else changed by a guarded patch.
@@ -658,9 +848,14 @@ async fn write_secret(
     effect: Effect,
 ) -> Answer<PartialObjectMeta<Secret>> {
     let object = &hands.object;
-    let defaults = hands.line.as_ref().map_or(&[] as &[_], |line| line.server.ability().entries);
+    let defaults = hands
+        .line
+        .as_ref()
+        .map_or(&[] as &[_], |line| line.server.ability().entries);
     let templates = Templates::of(object, defaults);
-    let expires_at = publication.map(|what| what.published.expires_at.to_string()).unwrap_or_default();
+    let expires_at = publication
+        .map(|what| what.published.expires_at.to_string())
+        .unwrap_or_default();
     let values = Values {
         key: value,
         id: publication.map_or("rehearsal", |what| what.published.id.as_str()),
@@ -673,15 +868,23 @@ async fn write_secret(
     let annotations = publication
         .map(|what| facts::publication(object, what, &value.fingerprint(), &templates.names()))
         .unwrap_or_default();
-    let mut made = Secret { type_: Some(object.spec.secret.type_.clone()), data: Some(entries), ..Secret::default() };
+    let mut made = Secret {
+        type_: Some(object.spec.secret.type_.clone()),
+        data: Some(entries),
+        ..Secret::default()
+    };
     made.metadata.name = Some(secret_name(object));
     made.metadata.namespace = object.namespace();
     made.metadata.labels = Some(facts::labels(object));
     made.metadata.owner_references = Some(vec![owner(object)]);
     match &hands.secret {
         None => {
-            made.metadata.annotations =
-                Some(annotations.into_iter().filter_map(|(name, value)| Some((name, value?))).collect());
+            made.metadata.annotations = Some(
+                annotations
+                    .into_iter()
+                    .filter_map(|(name, value)| Some((name, value?)))
+                    .collect(),
+            );
             ctx.cluster.create_secret(&made, effect).await
         }
         Some(secret) => {
@@ -703,22 +906,35 @@ async fn write_secret(
                 "data": data,
             });
             let namespace = object.namespace().unwrap_or_default();
-            ctx.cluster.patch_secret(&namespace, &secret_name(object), &patch, effect).await
+            ctx.cluster
+                .patch_secret(&namespace, &secret_name(object), &patch, effect)
+                .await
         }
     }
 }
 
 fn owner(object: &ApiKey) -> OwnerReference {
-    OwnerReference { controller: Some(true), ..object.owner_ref(&()).unwrap_or_default() }
+    OwnerReference {
+        controller: Some(true),
+        ..object.owner_ref(&()).unwrap_or_default()
+    }
 }
 
 async fn revoke(ctx: &Ctx, seen: &Seen, hands: &mut Hands, id: &KeyId) -> Outcome<Done> {
-    let (Some(line), Some(account)) = (hands.line.clone(), &seen.base.account) else { return Outcome::Stale };
+    let (Some(line), Some(account)) = (hands.line.clone(), &seen.base.account) else {
+        return Outcome::Stale;
+    };
     match line.server.revoke(account, id).await {
         Ok(()) => Outcome::Done(Done::Revoked(id.clone())),
         Err(Fault::NotFound) => match line.server.identity().await {
-            Ok(identity) if identity == line.probe.identity => Outcome::Done(Done::Revoked(id.clone())),
-            Ok(_) => failed(ctx, hands, &Fault::Protocol("another server answers".to_owned())),
+            Ok(identity) if identity == line.probe.identity => {
+                Outcome::Done(Done::Revoked(id.clone()))
+            }
+            Ok(_) => failed(
+                ctx,
+                hands,
+                &Fault::Protocol("another server answers".to_owned()),
+            ),
             Err(fault) => failed(ctx, hands, &fault),
         },
         Err(fault) => failed(ctx, hands, &fault),
@@ -726,7 +942,9 @@ async fn revoke(ctx: &Ctx, seen: &Seen, hands: &mut Hands, id: &KeyId) -> Outcom
 }
 
 async fn unpublish(ctx: &Ctx, hands: &mut Hands) -> Outcome<Done> {
-    let Some(secret) = &hands.secret else { return Outcome::Done(Done::Unpublished) };
+    let Some(secret) = &hands.secret else {
+        return Outcome::Done(Done::Unpublished);
+    };
     match ctx.cluster.delete::<Secret>(&secret.metadata).await {
         Ok(()) => {
             hands.secret = None;
@@ -738,7 +956,9 @@ async fn unpublish(ctx: &Ctx, hands: &mut Hands) -> Outcome<Done> {
 
 async fn amend(ctx: &Ctx, hands: &mut Hands, amendment: Amendment) -> Outcome<Done> {
     let object = &hands.object;
-    let Some(secret) = &hands.secret else { return Outcome::Stale };
+    let Some(secret) = &hands.secret else {
+        return Outcome::Stale;
+    };
     let meta = &secret.metadata;
     let mut metadata = json!({ "uid": meta.uid, "resourceVersion": meta.resource_version });
     match amendment {
@@ -751,12 +971,18 @@ async fn amend(ctx: &Ctx, hands: &mut Hands, amendment: Amendment) -> Outcome<Do
     }
     let patch = json!({ "metadata": metadata });
     let namespace = object.namespace().unwrap_or_default();
-    match ctx.cluster.patch_secret(&namespace, &secret_name(object), &patch, Effect::Real).await {
+    match ctx
+        .cluster
+        .patch_secret(&namespace, &secret_name(object), &patch, Effect::Real)
+        .await
+    {
         Ok(secret) => {
             hands.secret = Some(secret);
             match secret_facts(ctx, hands) {
                 crate::plan::key::Secret::Ours(held) => Outcome::Done(Done::Amended(held)),
-                crate::plan::key::Secret::Absent | crate::plan::key::Secret::Foreign(_) => Outcome::Stale,
+                crate::plan::key::Secret::Absent | crate::plan::key::Secret::Foreign(_) => {
+                    Outcome::Stale
+                }
             }
         }
         Err(lapse) => Outcome::of_lapse(lapse, |why| Done::Failed(secret_refused(&why))),
@@ -765,8 +991,10 @@ async fn amend(ctx: &Ctx, hands: &mut Hands, amendment: Amendment) -> Outcome<Do
 
 async fn retain_keys(ctx: &Ctx, hands: &mut Hands, ids: &[KeyId]) -> Outcome<Done> {
     let name = hands.object.spec.service_account_ref.name.clone();
-    let account: Answer<Option<ServiceAccount>> =
-        ctx.cluster.get(hands.object.namespace().as_deref(), &name).await;
+    let account: Answer<Option<ServiceAccount>> = ctx
+        .cluster
+        .get(hands.object.namespace().as_deref(), &name)
+        .await;
     let account = match account {
         Ok(Some(account)) => account,
         Ok(None) => return Outcome::Stale,
@@ -775,7 +1003,10 @@ async fn retain_keys(ctx: &Ctx, hands: &mut Hands, ids: &[KeyId]) -> Outcome<Don
     let mut all = facts::service_account(&account).pins.retained;
     all.extend(ids.iter().cloned());
     let all: Vec<KeyId> = all.into_iter().collect();
-    let marks = Marks { annotations: vec![facts::retained(&all)], ..Marks::default() };
+    let marks = Marks {
+        annotations: vec![facts::retained(&all)],
+        ..Marks::default()
+    };
     match ctx.cluster.mark(&account, &marks).await {
         Ok(account) => {
             hands.account = Some(account);
@@ -787,13 +1018,21 @@ async fn retain_keys(ctx: &Ctx, hands: &mut Hands, ids: &[KeyId]) -> Outcome<Don
 
 async fn close(ctx: &Ctx, seen: &Seen, hands: &mut Hands) -> Outcome<Done> {
     let stay = crate::plan::key::stays(seen);
-    let marks = Marks { remove: Some(finalizer::REVOKE), ..Marks::default() };
+    let marks = Marks {
+        remove: Some(finalizer::REVOKE),
+        ..Marks::default()
+    };
     match ctx.cluster.mark(&hands.object, &marks).await {
         Ok(_) => {
             let ids: Vec<&str> = stay.iter().map(KeyId::as_str).collect();
             if !ids.is_empty() {
-                let note = format!("These keys stay on the server, as deletionPolicy Retain asks: {}.", ids.join(", "));
-                ctx.reporter.tell(&hands.object, "Retained", "Close", &note).await;
+                let note = format!(
+                    "These keys stay on the server, as deletionPolicy Retain asks: {}.",
+                    ids.join(", ")
+                );
+                ctx.reporter
+                    .tell(&hands.object, "Retained", "Close", &note)
+                    .await;
             }
             forget(ctx, &facts::uid(&hands.object.metadata));
             Outcome::Done(Done::Over)
@@ -808,9 +1047,14 @@ pub fn forget(ctx: &Ctx, uid: &Uid) {
 }
 
 /// A shared handle for the queue.
-pub async fn run(object: Arc<super::watch::Guarded<ApiKey>>, ctx: Arc<Ctx>) -> Result<Action, std::convert::Infallible> {
+pub async fn run(
+    object: Arc<super::watch::Guarded<ApiKey>>,
+    ctx: Arc<Ctx>,
+) -> Result<Action, std::convert::Infallible> {
     Ok(match &object.0 {
         Ok(object) => Box::pin(reconcile(&ctx, object.clone())).await,
-        Err(invalid) => super::report::invalid::<ApiKey>(&ctx, &invalid.metadata, &invalid.error).await,
+        Err(invalid) => {
+            super::report::invalid::<ApiKey>(&ctx, &invalid.metadata, &invalid.error).await
+        }
     })
 }

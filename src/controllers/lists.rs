@@ -24,11 +24,20 @@ pub struct Lists {
 impl Lists {
     /// The newest list at hand, without asking.
     pub fn at_hand(&self, pair: &Pair) -> Option<List> {
-        self.newest.lock().unwrap_or_else(PoisonError::into_inner).get(pair).cloned()
+        self.newest
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(pair)
+            .cloned()
     }
 
     /// A list that began strictly after `newer_than`: the one at hand, or a new one.
-    pub async fn newer(&self, server: &dyn Server, pair: &Pair, newer_than: Timestamp) -> Result<List, Fault> {
+    pub async fn newer(
+        &self,
+        server: &dyn Server,
+        pair: &Pair,
+        newer_than: Timestamp,
+    ) -> Result<List, Fault> {
         let slot = {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(slots.entry(pair.clone()).or_default())
@@ -41,15 +50,27 @@ impl Lists {
         // An answer of another server than the pinned one says nothing about our keys.
         let identity = server.identity().await?;
         if identity != pair.0 {
-            return Err(Fault::Protocol(format!("another server answers: {identity} instead of {}", pair.0)));
+            return Err(Fault::Protocol(format!(
+                "another server answers: {identity} instead of {}",
+                pair.0
+            )));
         }
-        self.newest.lock().unwrap_or_else(PoisonError::into_inner).insert(pair.clone(), list.clone());
+        self.newest
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(pair.clone(), list.clone());
         Ok(slot.insert(list).clone())
     }
 
     /// Forgets an account.
     pub fn forget(&self, pair: &Pair) {
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(pair);
-        self.newest.lock().unwrap_or_else(PoisonError::into_inner).remove(pair);
+        self.slots
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(pair);
+        self.newest
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(pair);
     }
 }

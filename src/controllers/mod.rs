@@ -145,14 +145,21 @@ impl<D> Outcome<D> {
 /// When to look at an object again.
 fn requeue(now: Timestamp, wake: Timestamp) -> Action {
     let wait = wake.duration_since(now).max(SignedDuration::ZERO);
-    Action::requeue(Duration::try_from(wait).unwrap_or(SHORTEST_WAIT).max(SHORTEST_WAIT))
+    Action::requeue(
+        Duration::try_from(wait)
+            .unwrap_or(SHORTEST_WAIT)
+            .max(SHORTEST_WAIT),
+    )
 }
 
 /// Whether `meta` is older than a version that we have seen already (resource versions of one kind
 /// grow: Kubernetes enhancement 5504, "Comparable Resource Version").
 fn is_older(meta: &ObjectMeta, seen: Option<&str>) -> bool {
     let number = |text: &str| text.parse::<u128>().ok();
-    let (Some(have), Some(seen)) = (meta.resource_version.as_deref().and_then(number), seen.and_then(number)) else {
+    let (Some(have), Some(seen)) = (
+        meta.resource_version.as_deref().and_then(number),
+        seen.and_then(number),
+    ) else {
         return false;
     };
     have < seen

@@ -44,10 +44,21 @@ impl<'a> Templates<'a> {
     /// Those of the manifest, or the server's own.
     pub fn of(object: &'a ApiKey, defaults: &'static [(&'static str, &'static str)]) -> Self {
         let own = &object.spec.secret.data;
-        let own: BTreeMap<_, _> = own.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        let own: BTreeMap<_, _> = own
+            .iter()
+            .map(|(name, text)| (name.as_str(), text.as_str()))
+            .collect();
         // The server's own entries are not part of it: they are not the author's wish.
-        let shape = digest(&own.iter().flat_map(|(name, text)| [*name, *text]).collect::<Vec<_>>());
-        let entries = if own.is_empty() { defaults.iter().copied().collect() } else { own };
+        let shape = digest(
+            &own.iter()
+                .flat_map(|(name, text)| [*name, *text])
+                .collect::<Vec<_>>(),
+        );
+        let entries = if own.is_empty() {
+            defaults.iter().copied().collect()
+        } else {
+            own
+        };
         Self { entries, shape }
     }
 
@@ -67,7 +78,10 @@ impl<'a> Templates<'a> {
             serial: 1,
             expires_at: "1970-01-01T00:00:00Z",
         };
-        Rendering { templates: self.render(&values).map(|_| ()), shape: self.shape.clone() }
+        Rendering {
+            templates: self.render(&values).map(|_| ()),
+            shape: self.shape.clone(),
+        }
     }
 
     /// The entries, rendered. Never logged.
@@ -75,7 +89,6 @@ impl<'a> Templates<'a> {
         let mut environment = Environment::empty();
         environment.set_fuel(Some(FUEL));
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
-        environment.set_keep_trailing_newline(true);
         let context = context! {
             key => values.key.expose(),
             id => values.id,
@@ -88,12 +101,19 @@ impl<'a> Templates<'a> {
         let mut length = 0;
         for (name, text) in &self.entries {
             let rendered = environment.render_str(text, &context).map_err(|error| {
-                let line = error.line().map_or_else(String::new, |line| format!(", line {line}"));
-                format!("Entry {name} of spec.secret.data does not render: {}{line}", error.kind())
+                let line = error
+                    .line()
+                    .map_or_else(String::new, |line| format!(", line {line}"));
+                format!(
+                    "Entry {name} of spec.secret.data does not render: {}{line}",
+                    error.kind()
+                )
             })?;
             length += rendered.len();
             if length > LONGEST {
-                return Err(format!("The entries of spec.secret.data are longer than {LONGEST} bytes"));
+                return Err(format!(
+                    "The entries of spec.secret.data are longer than {LONGEST} bytes"
+                ));
             }
             entries.insert((*name).to_owned(), ByteString(rendered.into_bytes()));
         }

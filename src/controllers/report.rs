@@ -29,29 +29,49 @@ pub struct Reporter {
 impl Reporter {
     /// Writes Events through this client.
     pub fn new(client: Client, instance: Option<String>) -> Self {
-        let source = Source { controller: FIELD_MANAGER.to_owned(), instance };
-        Self { recorder: Recorder::new(client, source) }
+        let source = Source {
+            controller: FIELD_MANAGER.to_owned(),
+            instance,
+        };
+        Self {
+            recorder: Recorder::new(client, source),
+        }
     }
 
     /// Tells of what has changed between two sets of conditions.
-    pub async fn flipped<K>(&self, object: &K, action: &str, before: &[Condition], after: &[Condition])
-    where
+    pub async fn flipped<K>(
+        &self,
+        object: &K,
+        action: &str,
+        before: &[Condition],
+        after: &[Condition],
+    ) where
         K: Resource<DynamicType = ()>,
     {
         for type_ in [Type::Ready, Type::UpToDate] {
             let find = |conditions: &[Condition]| {
-                conditions.iter().find(|condition| condition.type_ == type_.as_str()).cloned()
+                conditions
+                    .iter()
+                    .find(|condition| condition.type_ == type_.as_str())
+                    .cloned()
             };
             let (old, new) = (find(before), find(after));
             let Some(new) = new else { continue };
-            let same = old.as_ref().is_some_and(|old| old.reason == new.reason && old.status == new.status);
+            let same = old
+                .as_ref()
+                .is_some_and(|old| old.reason == new.reason && old.status == new.status);
             // That a first key is the wanted one is not news.
             let dull = type_ == Type::UpToDate && old.is_none() && new.status == "True";
             if same || dull {
                 continue;
             }
-            let kind = if new.status == "True" { EventType::Normal } else { weight(&new.reason) };
-            self.publish(object, kind, &new.reason, action, &new.message).await;
+            let kind = if new.status == "True" {
+                EventType::Normal
+            } else {
+                weight(&new.reason)
+            };
+            self.publish(object, kind, &new.reason, action, &new.message)
+                .await;
         }
     }
 
@@ -60,7 +80,8 @@ impl Reporter {
     where
         K: Resource<DynamicType = ()>,
     {
-        self.publish(object, EventType::Normal, reason, action, note).await;
+        self.publish(object, EventType::Normal, reason, action, note)
+            .await;
     }
 
     async fn publish<K>(&self, object: &K, type_: EventType, reason: &str, action: &str, note: &str)
@@ -84,9 +105,21 @@ impl Reporter {
 
 /// Says on an object that does not parse why it does not. Others go on.
 pub async fn invalid<K: Kind>(ctx: &Ctx, meta: &ObjectMeta, error: &str) -> Action {
-    let (namespace, name) = (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
-    tracing::warn!("{} {namespace}/{name} does not parse: {error}", K::kind(&()));
-    let stop = Stop::new(Reason::Invalid, format!("The object does not parse: {error}. {}", Reason::Invalid.fix()));
+    let (namespace, name) = (
+        meta.namespace.clone().unwrap_or_default(),
+        meta.name.clone().unwrap_or_default(),
+    );
+    tracing::warn!(
+        "{} {namespace}/{name} does not parse: {error}",
+        K::kind(&())
+    );
+    let stop = Stop::new(
+        Reason::Invalid,
+        format!(
+            "The object does not parse: {error}. {}",
+            Reason::Invalid.fix()
+        ),
+    );
     let finding = |type_, status| Finding {
         type_,
         status,
@@ -94,8 +127,15 @@ pub async fn invalid<K: Kind>(ctx: &Ctx, meta: &ObjectMeta, error: &str) -> Acti
         message: stop.message.clone(),
         observed_generation: meta.generation.unwrap_or_default(),
     };
-    let findings = [finding(Type::Ready, Status::False), finding(Type::Stalled, Status::True)];
-    match ctx.cluster.condemn::<K>(meta, &findings, ctx.clock.now()).await {
+    let findings = [
+        finding(Type::Ready, Status::False),
+        finding(Type::Stalled, Status::True),
+    ];
+    match ctx
+        .cluster
+        .condemn::<K>(meta, &findings, ctx.clock.now())
+        .await
+    {
         Ok(()) => Action::await_change(),
         Err(_) => Action::requeue(super::API_SERVER_WAIT),
     }
@@ -112,5 +152,9 @@ fn weight(reason: &str) -> EventType {
         Reason::Suspended,
         Reason::InUse,
     ];
-    if usual.iter().any(|usual| usual.as_str() == reason) { EventType::Normal } else { EventType::Warning }
+    if usual.iter().any(|usual| usual.as_str() == reason) {
+        EventType::Normal
+    } else {
+        EventType::Warning
+    }
 }

@@ -12,7 +12,7 @@ use jiff::SignedDuration;
 use crate::api::{Grant, ServerKind, ServerRef};
 use crate::plan::Stop;
 use crate::plan::grant::Allowance;
-use crate::plan::port::Probe;
+use crate::plan::port::{AccountId, Probe};
 use crate::plan::record::Uid;
 use crate::servers::Server;
 
@@ -34,7 +34,11 @@ impl Place {
             ServerKind::DeployServer => Some(namespace.to_owned()),
             ServerKind::ClusterDeployServer => None,
         };
-        Self { kind: reference.kind, namespace, name: reference.name.clone() }
+        Self {
+            kind: reference.kind,
+            namespace,
+            name: reference.name.clone(),
+        }
     }
 }
 
@@ -85,6 +89,8 @@ impl PartialEq for Connection {
 pub struct Account {
     /// The generation of the ServiceAccount that was looked at.
     pub generation: i64,
+    /// The account, once the server has shown that it is the declared one.
+    pub account: Option<AccountId>,
     /// The account's user name.
     pub username: String,
     /// Whether keys may be made for it, or why not.
@@ -116,7 +122,11 @@ pub enum News {
 impl<K: Eq + Hash, V: Clone> Register<K, V> {
     /// What was found last.
     pub fn get(&self, key: &K) -> Option<V> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(key)
+            .cloned()
     }
 
     /// Notes what was found.
@@ -134,12 +144,20 @@ impl<K: Eq + Hash, V: Clone> Register<K, V> {
 
     /// Notes what was found, whatever was there.
     pub fn put(&self, key: K, value: V) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, value);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key, value);
     }
 
     /// Forgets it.
     pub fn forget(&self, key: &K) -> News {
-        match self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key) {
+        match self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key)
+        {
             Some(_) => News::Changed,
             None => News::Same,
         }

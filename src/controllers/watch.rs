@@ -11,9 +11,9 @@ use futures::{Stream, StreamExt, stream};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Api, PartialObjectMeta};
 use kube::core::DeserializeGuard;
+use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::runtime::WatchStreamExt;
 use kube::{Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
@@ -55,7 +55,11 @@ impl Stores {
 
     /// The ServiceAccounts that parse.
     pub fn parsed_accounts(&self) -> Vec<ServiceAccount> {
-        self.accounts.state().iter().filter_map(|account| account.0.as_ref().ok().cloned()).collect()
+        self.accounts
+            .state()
+            .iter()
+            .filter_map(|account| account.0.as_ref().ok().cloned())
+            .collect()
     }
 
     /// Waits until every watch has seen all that there is.
@@ -105,7 +109,15 @@ impl Bells {
             servers: servers_queue,
             cluster_servers: cluster_servers_queue,
         };
-        (Self { keys, accounts, servers, cluster_servers }, queues)
+        (
+            Self {
+                keys,
+                accounts,
+                servers,
+                cluster_servers,
+            },
+            queues,
+        )
     }
 
     /// Wakes an ApiKey.
@@ -122,15 +134,24 @@ impl Bells {
     /// Wakes a connection.
     pub fn connection(&self, place: &Place) {
         let _ = match &place.namespace {
-            Some(namespace) => self.servers.send(ObjectRef::new(&place.name).within(namespace)).is_ok(),
-            None => self.cluster_servers.send(ObjectRef::new(&place.name)).is_ok(),
+            Some(namespace) => self
+                .servers
+                .send(ObjectRef::new(&place.name).within(namespace))
+                .is_ok(),
+            None => self
+                .cluster_servers
+                .send(ObjectRef::new(&place.name))
+                .is_ok(),
         };
     }
 
     /// Wakes the ApiKeys of a ServiceAccount.
     pub fn keys_of(&self, stores: &Stores, namespace: &str, account: &str) {
         for key in stores.keys.state() {
-            let refers = key.0.as_ref().is_ok_and(|key| key.spec.service_account_ref.name == account);
+            let refers = key
+                .0
+                .as_ref()
+                .is_ok_and(|key| key.spec.service_account_ref.name == account);
             if refers && key.namespace().as_deref() == Some(namespace) {
                 self.key(namespace, &key.name_any());
             }
@@ -149,35 +170,77 @@ impl Bells {
 }
 
 /// Watches everything, for ever: fills the stores and rings the bells.
-pub fn watch(client: &Client, own_namespace: &str, bells: Bells) -> (Stores, impl Stream<Item = ()> + Send + use<>) {
+pub fn watch(
+    client: &Client,
+    own_namespace: &str,
+    bells: Bells,
+) -> (Stores, impl Stream<Item = ()> + Send + use<>) {
     let all = watcher::Config::default();
-    let labelled = |name: &str, value: &str| watcher::Config::default().labels(&format!("{name}={value}"));
+    let labelled =
+        |name: &str, value: &str| watcher::Config::default().labels(&format!("{name}={value}"));
     let (keys, keys_events) = follow::<Guarded<ApiKey>>(Api::all(client.clone()), all.clone());
-    let (accounts, accounts_events) = follow::<Guarded<ServiceAccount>>(Api::all(client.clone()), all.clone());
-    let (servers, servers_events) = follow::<Guarded<DeployServer>>(Api::all(client.clone()), all.clone());
-    let (cluster_servers, cluster_events) = follow::<Guarded<ClusterDeployServer>>(Api::all(client.clone()), all.clone());
-    let (secrets, secrets_events) =
-        follow::<PartialObjectMeta<Secret>>(Api::all(client.clone()), labelled(label::MANAGED_BY, label::OPERATOR));
-    let (credentials, credentials_events) =
-        follow::<PartialObjectMeta<Secret>>(Api::all(client.clone()), labelled(label::CREDENTIAL, label::OFFERED));
-    let (own_secrets, own_events) =
-        follow::<PartialObjectMeta<Secret>>(Api::namespaced(client.clone(), own_namespace), all.clone());
-    let (namespaces, namespaces_events) = follow::<PartialObjectMeta<Namespace>>(Api::all(client.clone()), all);
-    let stores = Stores { keys, accounts, servers, cluster_servers, secrets, credentials, own_secrets, namespaces };
+    let (accounts, accounts_events) =
+        follow::<Guarded<ServiceAccount>>(Api::all(client.clone()), all.clone());
+    let (servers, servers_events) =
+        follow::<Guarded<DeployServer>>(Api::all(client.clone()), all.clone());
+    let (cluster_servers, cluster_events) =
+        follow::<Guarded<ClusterDeployServer>>(Api::all(client.clone()), all.clone());
+    let (secrets, secrets_events) = follow::<PartialObjectMeta<Secret>>(
+        Api::all(client.clone()),
+        labelled(label::MANAGED_BY, label::OPERATOR),
+    );
+    let (credentials, credentials_events) = follow::<PartialObjectMeta<Secret>>(
+        Api::all(client.clone()),
+        labelled(label::CREDENTIAL, label::OFFERED),
+    );
+    let (own_secrets, own_events) = follow::<PartialObjectMeta<Secret>>(
+        Api::namespaced(client.clone(), own_namespace),
+        all.clone(),
+    );
+    let (namespaces, namespaces_events) =
+        follow::<PartialObjectMeta<Namespace>>(Api::all(client.clone()), all);
+    let stores = Stores {
+        keys,
+        accounts,
+        servers,
+        cluster_servers,
+        secrets,
+        credentials,
+        own_secrets,
+        namespaces,
+    };
 
-    let ring = Ring { bells, stores: stores.clone() };
+    let ring = Ring {
+        bells,
+        stores: stores.clone(),
+    };
     let (r1, r2, r3, r4, r5, r6, r7, r8) = (
-        ring.clone(), ring.clone(), ring.clone(), ring.clone(), ring.clone(), ring.clone(), ring.clone(), ring,
+        ring.clone(),
+        ring.clone(),
+        ring.clone(),
+        ring.clone(),
+        ring.clone(),
+        ring.clone(),
+        ring.clone(),
+        ring,
     );
     let events: Vec<futures::stream::BoxStream<'static, ()>> = vec![
         keys_events.map(move |key| r1.key(&key)).boxed(),
-        accounts_events.map(move |account| r2.account(&account)).boxed(),
+        accounts_events
+            .map(move |account| r2.account(&account))
+            .boxed(),
         servers_events.map(move |server| r3.server(&server)).boxed(),
-        cluster_events.map(move |server| r4.cluster_server(&server)).boxed(),
+        cluster_events
+            .map(move |server| r4.cluster_server(&server))
+            .boxed(),
         secrets_events.map(move |secret| r5.secret(&secret)).boxed(),
-        credentials_events.map(move |secret| r6.credential(&secret)).boxed(),
+        credentials_events
+            .map(move |secret| r6.credential(&secret))
+            .boxed(),
         own_events.map(move |secret| r7.own_secret(&secret)).boxed(),
-        namespaces_events.map(move |namespace| r8.namespace(&namespace)).boxed(),
+        namespaces_events
+            .map(move |namespace| r8.namespace(&namespace))
+            .boxed(),
     ];
     (stores, stream::select_all(events))
 }
@@ -185,7 +248,13 @@ pub fn watch(client: &Client, own_namespace: &str, bells: Bells) -> (Stores, imp
 /// Follows one kind: its store, and each object that was seen, changed or deleted.
 fn follow<K>(api: Api<K>, config: watcher::Config) -> (Store<K>, impl Stream<Item = K> + Send)
 where
-    K: Resource<DynamicType: Eq + Hash + Clone + Default + Send + Sync> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Resource<DynamicType: Eq + Hash + Clone + Default + Send + Sync>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
 {
     let (store, writer) = reflector::store();
     let events = watcher(api, config)
@@ -218,9 +287,10 @@ impl Ring {
         // A ServiceAccount that is being deleted waits for its ApiKeys, and counts them.
         if let Ok(key) = &key.0 {
             let account = &key.spec.service_account_ref.name;
-            let waits = self.stores.account(&namespace, account).is_some_and(|account| {
-                account.meta().deletion_timestamp.is_some()
-            });
+            let waits = self
+                .stores
+                .account(&namespace, account)
+                .is_some_and(|account| account.meta().deletion_timestamp.is_some());
             if waits {
                 self.bells.account(&namespace, account);
             }
@@ -230,9 +300,11 @@ impl Ring {
     fn account(&self, account: &Guarded<ServiceAccount>) {
         let namespace = account.namespace().unwrap_or_default();
         self.bells.account(&namespace, &account.name_any());
-        self.bells.keys_of(&self.stores, &namespace, &account.name_any());
+        self.bells
+            .keys_of(&self.stores, &namespace, &account.name_any());
         if let Ok(account) = &account.0 {
-            self.bells.connection(&Place::of(&account.spec.server_ref, &namespace));
+            self.bells
+                .connection(&Place::of(&account.spec.server_ref, &namespace));
         }
     }
 
@@ -247,7 +319,11 @@ impl Ring {
     }
 
     fn cluster_server(&self, server: &Guarded<ClusterDeployServer>) {
-        let place = Place { kind: ServerKind::ClusterDeployServer, namespace: None, name: server.name_any() };
+        let place = Place {
+            kind: ServerKind::ClusterDeployServer,
+            namespace: None,
+            name: server.name_any(),
+        };
         self.bells.connection(&place);
         self.bells.accounts_of(&self.stores, &place);
     }
@@ -256,7 +332,12 @@ impl Ring {
         let namespace = secret.namespace().unwrap_or_default();
         for key in self.stores.keys.state() {
             let wants = key.0.as_ref().is_ok_and(|key| {
-                key.spec.secret.name.clone().unwrap_or_else(|| key.name_any()) == secret.name_any()
+                key.spec
+                    .secret
+                    .name
+                    .clone()
+                    .unwrap_or_else(|| key.name_any())
+                    == secret.name_any()
             });
             if wants && key.namespace().as_deref() == Some(namespace.as_str()) {
                 self.bells.key(&namespace, &key.name_any());
@@ -288,7 +369,8 @@ impl Ring {
     fn namespace(&self, namespace: &PartialObjectMeta<Namespace>) {
         for account in self.stores.accounts.state() {
             if account.namespace().as_deref() == Some(namespace.name_any().as_str()) {
-                self.bells.account(&namespace.name_any(), &account.name_any());
+                self.bells
+                    .account(&namespace.name_any(), &account.name_any());
             }
         }
     }

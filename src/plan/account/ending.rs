@@ -141,6 +141,7 @@ fn goes(seen: &Seen, policy: AccountDeletionPolicy) -> Result<Step, Stop> {
         Remote::Absent => return absent(seen),
         Remote::Found(account) => account,
     };
+    living::same(seen, route, account)?;
     let newer_than = seen.pass.began;
     if seen
         .list

@@ -40,11 +40,53 @@ pub(super) fn keep(seen: &Seen) -> Result<Option<Step>, Stop> {
     match &seen.remote {
         Remote::Unknown => Ok(Some(Step::Find(Lookup::Id(id.clone())))),
         Remote::Absent => lost(seen, route),
-        Remote::Found(account) => match seen.object.spec.management {
-            Management::Managed => managed(seen, account),
-            Management::Observed | Management::Own => works(account).map(|()| None),
-        },
+        Remote::Found(account) => {
+            same(seen, route, account)?;
+            match seen.object.spec.management {
+                Management::Managed => managed(seen, account),
+                Management::Observed | Management::Own => works(account).map(|()| None),
+            }
+        }
     }
+}
+
+/// That the pinned account is the one that the manifest names and the grant covers: whoever may
+/// write the ServiceAccount may have written another id into its annotation.
+pub(super) fn same(seen: &Seen, route: &Route, account: &RemoteAccount) -> Result<(), Stop> {
+    let (is_same, wanted) = match seen.object.spec.management {
+        Management::Own => (account.id == route.own.id, route.own.username.clone()),
+        Management::Managed | Management::Observed => {
+            let wanted = username(seen, route);
+            (
+                account.username.to_lowercase() == wanted.to_lowercase(),
+                wanted,
+            )
+        }
+    };
+    if is_same {
+        return Ok(());
+    }
+    Err(Stop::new(
+        Reason::AccountNotFound,
+        format!(
+            "Account {} is called {} on the server, not {wanted}. Rename it back there, or take the annotation apikeys.dev/account-id off this ServiceAccount.",
+            account.id, account.username
+        ),
+    ))
+}
+
+/// The account, once the server has shown that it is the declared one.
+pub fn verified(seen: &Seen) -> Option<&AccountId> {
+    let (Ok(route), Remote::Found(account)) = (&seen.connection, &seen.remote) else {
+        return None;
+    };
+    let pinned = seen
+        .object
+        .pins
+        .account
+        .as_ref()
+        .filter(|id| **id == account.id)?;
+    same(seen, route, account).is_ok().then_some(pinned)
 }
 
 fn conflict(rival: &str) -> Stop {

@@ -29,7 +29,7 @@ use jiff::Timestamp;
 pub use ending::stays;
 pub use facts::*;
 pub use fold::fold;
-pub use living::{default_username, mint_stop, works_stop};
+pub use living::{default_username, mint_stop, verified, works_stop};
 
 use super::port::{AccountDraft, AccountId, KeyId, TeamId, TeamRef};
 use crate::api::ServiceAccountStatus;

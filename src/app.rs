@@ -1,0 +1,280 @@
+//! The composition root: clients, watches, controllers, HTTP; and the order in which they end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use futures::stream::{BoxStream, StreamExt};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::runtime::controller::{self, Action, applier};
+use kube::runtime::reflector::Store;
+use kube::{Api, Client, Config};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{ClusterDeployServer, DeployServer};
+use crate::clock::{Clock, Entropy, OsEntropy, SystemClock};
+use crate::controllers::cluster::Cluster;
+use crate::controllers::facts::Stamp;
+use crate::controllers::report::Reporter;
+use crate::controllers::watch::{self, Bells, Guarded, Queues, Stores};
+use crate::controllers::{self, Ctx, Doors, Memories};
+use crate::plan::marker::Installation;
+use crate::plan::sweep::{Claim, Scope};
+use crate::servers::transport::{BadTrust, Network, Transport, Trust};
+use crate::servers::{Allowed, Turns};
+
+/// How many passes of one kind run at the same time.
+const CONCURRENCY: u16 = 16;
+
+/// What whoever starts the operator decides.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Patterns of hosts that connections may lead to; none for any.
+    pub allowed_servers: Vec<String>,
+    /// The installation, where it is not to be derived.
+    pub installation: Option<Installation>,
+    /// The operator's own namespace, where it is not the client's.
+    pub operator_namespace: Option<String>,
+    /// The name of this release.
+    pub release: String,
+    /// Whether admission's stamp may be believed.
+    pub stamp: Stamp,
+    /// Where health and metrics are answered.
+    pub listen: SocketAddr,
+}
+
+/// What the operator runs on: the world outside, replaced as a whole in the simulation.
+pub struct World {
+    /// The API server.
+    pub client: Client,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance.
+    pub entropy: Arc<dyn Entropy>,
+    /// Ways to deploy servers.
+    pub doors: Arc<dyn Doors>,
+}
+
+/// The operator's place in a cluster.
+pub struct Identity {
+    /// Who we are.
+    pub claim: Claim,
+    /// Where connections may lead.
+    pub allowed: Allowed,
+    /// The operator's own namespace.
+    pub own_namespace: String,
+    /// Whether admission's stamp may be believed.
+    pub stamp: Stamp,
+}
+
+/// Doors to the network.
+struct NetworkDoors;
+
+impl Doors for NetworkDoors {
+    fn open(&self, trust: Trust<'_>) -> Result<Arc<dyn Transport>, BadTrust> {
+        Ok(Arc::new(Network::new(trust)?))
+    }
+}
+
+/// Runs the operator until `stop` is cancelled.
+///
+/// # Errors
+/// When the cluster cannot be reached at the start, or the address is taken.
+pub async fn run(
+    settings: Settings,
+    config: Config,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut config = config;
+    // kube's own retries would hold a pass for minutes, and repeat what must not be repeated.
+    config.default_retry = false;
+    let identity = identity(&settings, &config).await?;
+    tracing::info!(
+        installation = identity.claim.installation.as_str(),
+        namespace = identity.own_namespace,
+        "apikey-operator {} starts",
+        env!("CARGO_PKG_VERSION")
+    );
+    let world = World {
+        client: Client::try_from(config)?,
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(OsEntropy),
+        doors: Arc::new(NetworkDoors),
+    };
+    operate(world, identity, stop).await;
+    Ok(())
+}
+
+/// Who we are in this cluster, and what is out of bounds.
+async fn identity(settings: &Settings, config: &Config) -> anyhow::Result<Identity> {
+    let own_namespace = settings
+        .operator_namespace
+        .clone()
+        .unwrap_or_else(|| config.default_namespace.clone());
+    let client = Client::try_from(config.clone())?;
+    let installation = match &settings.installation {
+        Some(installation) => installation.clone(),
+        None => {
+            let namespaces: Api<Namespace> = Api::all(client);
+            let system = namespaces
+                .get("kube-system")
+                .await
+                .context("the cluster's own identity (namespace kube-system) cannot be read")?;
+            let authority = config
+                .root_cert
+                .iter()
+                .flatten()
+                .map(|der| crate::plan::marker::digest(&[&String::from_utf8_lossy(der)]))
+                .collect::<String>();
+            Installation::derive(
+                &system.metadata.uid.unwrap_or_default(),
+                &authority,
+                &format!("{own_namespace}/{}", settings.release),
+            )
+        }
+    };
+    let host = config
+        .cluster_url
+        .host()
+        .unwrap_or_default()
+        .trim_matches(['[', ']'])
+        .to_owned();
+    let port = config.cluster_url.port_u16().unwrap_or(443);
+    let names = [
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        "kubernetes.default.svc.cluster.local",
+    ];
+    let refused = names
+        .into_iter()
+        .map(|name| (name.to_owned(), 443))
+        .chain([(host, port)])
+        .collect();
+    Ok(Identity {
+        claim: Claim {
+            installation,
+            scope: Scope::Cluster,
+        },
+        allowed: Allowed {
+            hosts: settings.allowed_servers.clone(),
+            refused,
+        },
+        own_namespace,
+        stamp: settings.stamp,
+    })
+}
+
+/// Watches, and lets every kind's passes run, until `stop` is cancelled; passes that have begun are
+/// finished.
+pub async fn operate(world: World, identity: Identity, stop: CancellationToken) {
+    let World {
+        client,
+        clock,
+        entropy,
+        doors,
+    } = world;
+    let Identity {
+        claim,
+        allowed,
+        own_namespace,
+        stamp,
+    } = identity;
+    let (bells, queues) = Bells::new();
+    let (stores, events) = watch::watch(&client, &own_namespace, bells.clone());
+    let ctx = Arc::new(Ctx {
+        cluster: Cluster::new(client.clone()),
+        stores: stores.clone(),
+        bells,
+        standings: controllers::standing::Standings::default(),
+        lists: controllers::lists::Lists::default(),
+        claim,
+        stamp,
+        clock,
+        entropy,
+        doors,
+        allowed,
+        own_namespace,
+        turns: Arc::new(Turns::default()),
+        reporter: Reporter::new(client, None),
+        memories: Memories::default(),
+    });
+    let watching = events.for_each(|()| async {});
+    let passes = passes(&ctx, &stores, queues, &stop);
+    tokio::select! {
+        () = watching => tracing::error!("the watches have ended"),
+        () = passes => tracing::info!("all passes are finished"),
+    }
+}
+
+/// All controllers, until `stop` is cancelled.
+async fn passes(ctx: &Arc<Ctx>, stores: &Stores, queues: Queues, stop: &CancellationToken) {
+    if stores.ready().await.is_err() {
+        return;
+    }
+    tracing::info!("everything has been seen once, passes begin");
+    let Queues {
+        keys,
+        accounts,
+        servers,
+        cluster_servers,
+    } = queues;
+    tokio::join!(
+        apply(
+            controllers::connection::run::<DeployServer>,
+            ctx,
+            &stores.servers,
+            servers,
+            stop
+        ),
+        apply(
+            controllers::connection::run::<ClusterDeployServer>,
+            ctx,
+            &stores.cluster_servers,
+            cluster_servers,
+            stop
+        ),
+        apply(
+            controllers::account::run,
+            ctx,
+            &stores.accounts,
+            accounts,
+            stop
+        ),
+        apply(controllers::key::run, ctx, &stores.keys, keys, stop),
+    );
+}
+
+/// Runs the passes of one kind.
+async fn apply<K, F>(
+    pass: impl Fn(Arc<Guarded<K>>, Arc<Ctx>) -> F + Send + 'static,
+    ctx: &Arc<Ctx>,
+    store: &Store<Guarded<K>>,
+    queue: UnboundedReceiver<kube::runtime::reflector::ObjectRef<Guarded<K>>>,
+    stop: &CancellationToken,
+) where
+    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + Send + Sync + 'static,
+    F: Future<Output = Result<Action, std::convert::Infallible>> + Send + 'static,
+{
+    let requests = futures::stream::unfold(queue, |mut queue| async move {
+        Some((queue.recv().await?, queue))
+    });
+    let requests: BoxStream<'static, _> = requests
+        .take_until(stop.clone().cancelled_owned())
+        .map(Ok::<_, std::convert::Infallible>)
+        .boxed();
+    let run =
+        move |object, ctx| Box::pin(pass(object, ctx)) as futures::future::BoxFuture<'static, _>;
+    let config = controller::Config::default().concurrency(CONCURRENCY);
+    applier(
+        run,
+        |_, _: &std::convert::Infallible, _| Action::await_change(),
+        Arc::clone(ctx),
+        store.clone(),
+        requests,
+        config,
+    )
+    .for_each(|_| async {})
+    .await;
+}
