@@ -4,13 +4,14 @@
 //! | file | what lives there |
 //! | --- | --- |
 //! | [`kubernetes`] | the simulated API server |
-//! | [`recorder`] [`script`] | the doors: effects, oracles, and what a test may do to a request |
+//! | [`recorder`] [`effect`] [`script`] | the doors: effects, oracles, what a test may do to a request |
 //! | [`clock`] | time and chance |
 //! | [`world`] | one of each, and the processes that live in it |
 //! | [`conformance`] | what holds the simulated API to a real one |
 
 pub mod clock;
 pub mod conformance;
+pub mod effect;
 pub mod kubernetes;
 pub mod recorder;
 pub mod script;

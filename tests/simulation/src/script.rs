@@ -6,8 +6,8 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use tokio::sync::watch;
 
+use crate::effect::{Call, Process};
 use crate::kubernetes::Refusal;
-use crate::recorder::{Call, Process};
 
 /// Which side of an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

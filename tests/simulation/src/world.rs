@@ -11,8 +11,9 @@ use tokio::task::JoinHandle;
 use tower::BoxError;
 
 use crate::clock::SimulatedClock;
+use crate::effect::{Call, Door, Process};
 use crate::kubernetes::{ApiServer, whole};
-use crate::recorder::{Call, Cut, Door, Process, Recorder};
+use crate::recorder::{Cut, Recorder};
 
 /// When every world begins.
 const BEGINNING: &str = "2026-01-01T00:00:00Z";

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
@@ -13,7 +14,8 @@ use kube::runtime::finalizer::{Event as Life, finalizer};
 use kube::runtime::{Controller, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::json;
-use simulation::recorder::Process;
+use simulation::effect::{Call, Door, Process};
+use simulation::recorder::Cut;
 use simulation::script::{Act, Moment, Rule};
 use simulation::world::World;
 use tokio::time::{Instant, sleep};
@@ -28,7 +30,7 @@ struct Toy {
 /// Keeps a Secret for each ConfigMap, and writes down the day in it.
 async fn reconcile(map: Arc<ConfigMap>, toy: Arc<Toy>) -> Result<Action, kube::Error> {
     toy.passes.fetch_add(1, Ordering::Relaxed);
-    let namespace = map.namespace().unwrap();
+    let namespace = map.namespace().unwrap_or_default();
     let maps: Api<ConfigMap> = Api::namespaced(toy.client.clone(), &namespace);
     let secrets: Api<Secret> = Api::namespaced(toy.client.clone(), &namespace);
     let done = finalizer(&maps, "toy.example/secret", map, |life| async move {
@@ -38,7 +40,9 @@ async fn reconcile(map: Arc<ConfigMap>, toy: Arc<Toy>) -> Result<Action, kube::E
                     let secret = Secret {
                         metadata: ObjectMeta {
                             name: Some(map.name_any()),
-                            owner_references: Some(vec![map.controller_owner_ref(&()).unwrap()]),
+                            owner_references: map
+                                .controller_owner_ref(&())
+                                .map(|owner| vec![owner]),
                             ..ObjectMeta::default()
                         },
                         string_data: Some([("key".into(), "value".into())].into()),
@@ -249,9 +253,7 @@ async fn faults_at_the_door_happen_on_the_side_they_say() {
             .store(|store| store.get("configmaps", "default", name).is_some())
     };
     let create = async |name: &str, act: Act| {
-        world
-            .recorder
-            .script(Rule::once(act, |call| call.is_effect()));
+        world.recorder.script(Rule::once(act, Call::is_effect));
         maps.create(&PostParams::default(), &map(name)).await
     };
     assert!(create("refused", Act::Refuse).await.is_err());
@@ -301,6 +303,11 @@ async fn a_watcher_can_be_kept_in_the_past() {
     assert!(
         maps.get_opt("unseen").await.unwrap().is_some(),
         "a live read is never stale"
+    );
+    let any = ListParams::default().match_any();
+    assert!(
+        maps.list(&any).await.unwrap().items.is_empty(),
+        "a cached list may be"
     );
     world.api.release("a", "configmaps");
     sleep(Duration::from_secs(1)).await;
@@ -391,4 +398,91 @@ async fn events_are_published() {
     let published = all.list(&ListParams::default()).await.unwrap().items;
     assert_eq!(published.len(), 1);
     assert!(published[0].series.is_some(), "the second is counted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deploy_server_has_the_same_door() {
+    let world = World::new().unwrap();
+    let process = Process::new("a");
+    let keys = Arc::new(AtomicUsize::new(0));
+    let post = async || {
+        let request = http::Request::post("https://octopus.example/api/users/1/apikeys")
+            .body(Bytes::new())
+            .unwrap();
+        let call = Call::of(&process, Door::Server("octopus".into()), &request);
+        let keys = keys.clone();
+        let twin = async move {
+            keys.fetch_add(1, Ordering::Relaxed);
+            http::Response::new(Bytes::from_static(b"{}"))
+        };
+        world.recorder.pass(call, |bytes| bytes, twin).await
+    };
+    assert!(post().await.is_ok());
+    world
+        .recorder
+        .script(Rule::once(Act::Lose, Call::is_effect));
+    assert_eq!(post().await.unwrap_err(), Cut::Uncertain);
+    world
+        .recorder
+        .script(Rule::once(Act::Refuse, Call::is_effect));
+    assert_eq!(post().await.unwrap_err(), Cut::Unsent);
+    let late = Act::Late(Duration::from_secs(20));
+    world.recorder.script(Rule::once(late, Call::is_effect));
+    assert_eq!(post().await.unwrap_err(), Cut::Uncertain);
+    assert_eq!(keys.load(Ordering::Relaxed), 2);
+    sleep(Duration::from_secs(21)).await;
+    assert_eq!(keys.load(Ordering::Relaxed), 3);
+    let statuses: Vec<bool> = world
+        .recorder
+        .effects()
+        .iter()
+        .map(|effect| effect.status.is_some())
+        .collect();
+    assert_eq!(statuses, [true, true, false, true]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_held_request_lands_though_its_sender_has_died() {
+    let world = World::new().unwrap();
+    let process = Process::new("a");
+    let maps: Api<ConfigMap> = Api::namespaced(world.client(&process), "default");
+    let ticket = world
+        .recorder
+        .script(Rule::once(Act::Hold(Moment::Before), Call::is_effect));
+    let sender =
+        tokio::spawn(async move { maps.create(&PostParams::default(), &map("held")).await });
+    ticket.met().await;
+    world.recorder.crash(&process);
+    sender.abort();
+    let exists = || {
+        world
+            .api
+            .store(|store| store.get("configmaps", "default", "held").is_some())
+    };
+    assert!(!exists());
+    ticket.release();
+    sleep(Duration::from_secs(1)).await;
+    assert!(exists());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_is_restored_from_a_snapshot() {
+    let world = World::new().unwrap();
+    let maps: Api<ConfigMap> = Api::namespaced(world.client(&Process::new("a")), "default");
+    maps.create(&PostParams::default(), &map("old"))
+        .await
+        .unwrap();
+    let (reader, writer) = kube::runtime::reflector::store();
+    let stream = watcher(maps.clone(), watcher::Config::default());
+    tokio::spawn(kube::runtime::reflector(writer, stream).for_each(|_| std::future::ready(())));
+    reader.wait_until_ready().await.unwrap();
+    let snapshot = world.api.store(|store| store.snapshot());
+    maps.create(&PostParams::default(), &map("new"))
+        .await
+        .unwrap();
+    maps.delete("old", &DeleteParams::default()).await.unwrap();
+    world.api.store(|store| store.restore(&snapshot));
+    sleep(Duration::from_secs(60)).await;
+    let names: Vec<String> = reader.state().iter().map(|map| map.name_any()).collect();
+    assert_eq!(names, ["old"], "watchers have listed anew");
 }

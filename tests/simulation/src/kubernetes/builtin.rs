@@ -46,51 +46,25 @@ pub(super) fn kinds() -> Result<Vec<Kind>> {
         })
         .collect();
     let namespaced = Scope::Namespaced;
+    let secret = fields(json!({
+        "data": texts, "stringData": texts, "type": {"type": "string"}, "immutable": flag,
+    }));
+    let config_map = fields(json!({"data": texts, "binaryData": texts, "immutable": flag}));
+    let service_account = fields(json!({
+        "automountServiceAccountToken": flag,
+        "secrets": {"type": "array", "items": open},
+        "imagePullSecrets": {"type": "array", "items": open},
+    }));
+    let namespace = fields(json!({
+        "spec": fields(json!({"finalizers": {"type": "array", "items": {"type": "string"}}})),
+        "status": open,
+    }));
+    let definition = fields(json!({"spec": open, "status": open}));
     Ok(vec![
-        kind(
-            "",
-            "v1",
-            "Secret",
-            namespaced,
-            fields(json!({
-                "data": texts, "stringData": texts, "type": {"type": "string"}, "immutable": flag,
-            })),
-        )?,
-        kind(
-            "",
-            "v1",
-            "ConfigMap",
-            namespaced,
-            fields(json!({
-                "data": texts, "binaryData": texts, "immutable": flag,
-            })),
-        )?,
-        kind(
-            "",
-            "v1",
-            "ServiceAccount",
-            namespaced,
-            fields(json!({
-                "automountServiceAccountToken": flag,
-                "secrets": {"type": "array", "items": open},
-                "imagePullSecrets": {"type": "array", "items": open},
-            })),
-        )?,
-        Kind {
-            status: StatusDoor::Subresource,
-            ..kind(
-                "",
-                "v1",
-                "Namespace",
-                Scope::Cluster,
-                fields(json!({
-                    "spec": fields(json!({"finalizers": {
-                        "type": "array", "items": {"type": "string"},
-                    }})),
-                    "status": open,
-                })),
-            )?
-        },
+        kind("", "v1", "Secret", namespaced, secret)?,
+        kind("", "v1", "ConfigMap", namespaced, config_map)?,
+        kind("", "v1", "ServiceAccount", namespaced, service_account)?,
+        with_status(kind("", "v1", "Namespace", Scope::Cluster, namespace)?),
         kind(
             "events.k8s.io",
             "v1",
@@ -105,10 +79,24 @@ pub(super) fn kinds() -> Result<Vec<Kind>> {
             namespaced,
             fields(json!({"spec": open})),
         )?,
+        with_status(kind(
+            "apiextensions.k8s.io",
+            "v1",
+            "CustomResourceDefinition",
+            Scope::Cluster,
+            definition,
+        )?),
         self::workload("Deployment", &workload)?,
         self::workload("StatefulSet", &workload)?,
         self::workload("DaemonSet", &workload)?,
     ])
+}
+
+fn with_status(kind: Kind) -> Kind {
+    Kind {
+        status: StatusDoor::Subresource,
+        ..kind
+    }
 }
 
 fn kind(group: &str, version: &str, kind: &str, scope: Scope, schema: Value) -> Result<Kind> {
@@ -220,6 +208,7 @@ pub(super) fn validate(kind: &Kind, old: Option<&Value>, new: &Value) -> Vec<Cau
         let message = format!("may not be more than {DATA_LIMIT} bytes");
         causes.push(Cause::new("data", Fault::TooLong, message));
     }
+    causes.extend(demanded(new));
     let Some(old) = old else { return causes };
     if kind.is("", "secrets") && old["type"] != new["type"] {
         causes.push(Cause::of(
@@ -242,4 +231,25 @@ pub(super) fn validate(kind: &Kind, old: Option<&Value>, new: &Value) -> Vec<Cau
         }
     }
     causes
+}
+
+/// The entries that a Secret of a well-known type must have.
+fn demanded(secret: &Value) -> Vec<Cause> {
+    let (names, least): (&[&str], usize) = match secret["type"].as_str() {
+        Some("kubernetes.io/tls") => (&["tls.crt", "tls.key"], 2),
+        Some("kubernetes.io/basic-auth") => (&["username", "password"], 1),
+        Some("kubernetes.io/ssh-auth") => (&["ssh-privatekey"], 1),
+        Some("kubernetes.io/dockerconfigjson") => (&[".dockerconfigjson"], 1),
+        _ => return Vec::new(),
+    };
+    let lacking: Vec<Cause> = names
+        .iter()
+        .filter(|name| secret["data"][**name].is_null())
+        .map(|name| Cause::new(format!("data[{name}]"), Fault::Required, ""))
+        .collect();
+    if names.len() - lacking.len() >= least {
+        Vec::new()
+    } else {
+        lacking
+    }
 }

@@ -81,6 +81,9 @@ impl Store {
         for key in self.doomed() {
             self.end(now, &key);
         }
+        for (key, object) in self.half_orphaned() {
+            self.commit(key, Some(object));
+        }
         for (key, policy) in self.waiting() {
             self.settle(&key, policy);
         }
@@ -103,6 +106,31 @@ impl Store {
             })
             .map(|(key, _)| key.clone())
             .collect()
+    }
+
+    /// What has lost some of its owners but not all, without its references to the lost ones.
+    fn half_orphaned(&self) -> Vec<(Key, Value)> {
+        let mut found = Vec::new();
+        for (key, object) in &self.objects {
+            let Some(owners) = object["metadata"]["ownerReferences"].as_array() else {
+                continue;
+            };
+            let is_there = |owner: &Value| {
+                self.owner(key, owner)
+                    .is_some_and(|found| !holds(found, FOREGROUND))
+            };
+            let left: Vec<Value> = owners
+                .iter()
+                .filter(|owner| is_there(owner))
+                .cloned()
+                .collect();
+            if !left.is_empty() && left.len() < owners.len() {
+                let mut object = object.as_ref().clone();
+                object["metadata"]["ownerReferences"] = left.into();
+                found.push((key.clone(), object));
+            }
+        }
+        found
     }
 
     fn is_orphaned(&self, key: &Key, object: &Value) -> bool {
@@ -167,6 +195,9 @@ impl Store {
             let mut free = object.as_ref().clone();
             if let Some(list) = free["metadata"]["ownerReferences"].as_array_mut() {
                 list.retain(|reference| reference["uid"] != *uid);
+                if list.is_empty() {
+                    meta::forget(&mut free, "ownerReferences");
+                }
             }
             self.commit(key, Some(free));
         }
@@ -220,6 +251,7 @@ impl Store {
             },
             options: Options::default(),
             user: "system:controller".to_owned(),
+            horizon: None,
         };
         // Admission may refuse; the next round tries again.
         drop(self.delete(&asked, &Bytes::new()));
@@ -242,6 +274,7 @@ impl Asked {
             target,
             options: self.options.clone(),
             user: self.user.clone(),
+            horizon: self.horizon,
         }
     }
 

@@ -1,4 +1,4 @@
-//! The kinds that a server knows: read from a CustomResourceDefinition, or built in.
+//! The kinds that a server knows: read from a `CustomResourceDefinition`, or built in.
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -26,8 +26,8 @@ pub enum StatusDoor {
 /// Who defines a kind, which decides how its objects are read and who counts its generations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// A CustomResourceDefinition: the schema is checked, everything but metadata and status counts
-    /// as a change of generation.
+    /// A `CustomResourceDefinition`: the schema is checked, everything but metadata and status
+    /// counts as a change of generation.
     Custom,
     /// Built in without generations (Secret, ConfigMap, …).
     Plain,
@@ -57,7 +57,7 @@ pub struct Kind {
 }
 
 impl Kind {
-    /// Reads the served storage version of a CustomResourceDefinition.
+    /// Reads the served storage version of a `CustomResourceDefinition`.
     ///
     /// # Errors
     /// When a field that every definition has is missing.

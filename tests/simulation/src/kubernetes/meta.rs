@@ -183,10 +183,10 @@ pub(super) fn validate(kind: &Kind, object: &Value) -> Vec<Cause> {
         causes.push(Cause::new("metadata.annotations", Fault::TooLong, message));
     }
     causes.extend(owners(object));
-    for finalizer in finalizers(object) {
+    for (index, finalizer) in finalizers(object).into_iter().enumerate() {
         if !is_qualified(finalizer) || (kind.group.is_empty() && !is_finalizer(finalizer)) {
             let message = "name is neither a standard finalizer name nor is it fully qualified";
-            let field = "metadata.finalizers";
+            let field = format!("metadata.finalizers[{index}]");
             causes.push(Cause::of(field, Fault::Invalid, &finalizer.into(), message));
         }
     }
@@ -282,7 +282,7 @@ fn is_subdomain(text: &str) -> bool {
         })
 }
 
-fn is_label_value(text: &str) -> bool {
+pub(super) fn is_label_value(text: &str) -> bool {
     text.is_empty() || is_name_part(text)
 }
 
@@ -296,7 +296,7 @@ fn is_name_part(text: &str) -> bool {
             .all(|letter| letter.is_ascii_alphanumeric() || b"-_.".contains(letter))
 }
 
-fn is_qualified(text: &str) -> bool {
+pub(super) fn is_qualified(text: &str) -> bool {
     match text.split_once('/') {
         Some((prefix, name)) => is_subdomain(prefix) && is_name_part(name),
         None => is_name_part(text),

@@ -3,9 +3,9 @@
 //!
 //! | file | what lives there |
 //! | --- | --- |
-//! | `store` | objects, history, reads; [`Store::handle`] |
+//! | `store` `list` | objects, history, reads; [`Store::handle`] |
 //! | `write` `delete` `meta` `builtin` | the rules of writes, in the order of a real server |
-//! | `patch` `manage` | merge and JSON patch; field managers and server-side apply |
+//! | `patch` `manage` `fields` | merge and JSON patch; field managers and server-side apply |
 //! | `schema` `selector` `request` `refusal` | what bodies, queries and answers are made of |
 //! | `watch` `server` | streams, and the store as a server under a clock |
 //! | `admission` | the seam for quotas and policies |
@@ -19,7 +19,9 @@
 mod admission;
 mod builtin;
 mod delete;
+mod fields;
 mod kind;
+mod list;
 mod manage;
 mod meta;
 mod patch;
@@ -38,5 +40,5 @@ pub use refusal::{Cause, Fault, Refusal};
 pub use request::{Dialect, Durability, Options, Ownership, Part, Target, Verb, View};
 pub use schema::Schema;
 pub use server::{ApiServer, Body, whole};
-pub use store::{Answer, Change, Key, Store, User};
+pub use store::{Answer, Change, Horizon, Key, Snapshot, Store, User};
 pub use watch::{Blinds, Subscription};

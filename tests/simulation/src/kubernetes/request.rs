@@ -92,6 +92,16 @@ impl Target {
     }
 }
 
+impl Target {
+    /// `plural.group`.
+    pub fn resource(&self) -> String {
+        match self.group.as_str() {
+            "" => self.plural.clone(),
+            group => format!("{}.{group}", self.plural),
+        }
+    }
+}
+
 /// How patches are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
@@ -135,8 +145,10 @@ pub enum Ownership {
 pub struct Options {
     /// `dryRun`.
     pub durability: Durability,
-    /// `fieldManager`, else the first word of the user agent.
-    pub manager: String,
+    /// `fieldManager`.
+    pub manager: Option<String>,
+    /// The first word of the user agent.
+    pub agent: String,
     /// `force`.
     pub ownership: Ownership,
     /// `labelSelector`.
@@ -159,15 +171,14 @@ pub struct Options {
     pub watch: bool,
     /// From `Accept`.
     pub view: View,
-    /// Whether `fieldManager` was given.
-    pub named: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
             durability: Durability::Lasting,
-            manager: "unknown".to_owned(),
+            manager: None,
+            agent: "unknown".to_owned(),
             ownership: Ownership::Respected,
             labels: String::new(),
             fields: String::new(),
@@ -179,15 +190,19 @@ impl Default for Options {
             bookmarks: false,
             watch: false,
             view: View::Full,
-            named: false,
         }
     }
 }
 
 impl Options {
+    /// Who is noted as the writer.
+    pub fn manager(&self) -> &str {
+        self.manager.as_deref().unwrap_or(&self.agent)
+    }
+
     pub(super) fn read(request: &http::Request<Bytes>) -> Result<Self, Refusal> {
         let mut options = Self {
-            manager: agent(request),
+            agent: agent(request),
             view: view(request),
             ..Self::default()
         };
@@ -206,11 +221,14 @@ impl Options {
         };
         match name {
             "dryRun" if value == "All" => self.durability = Durability::Rehearsed,
-            "dryRun" => return Err(Refusal::bad(format!("invalid dryRun: {value:?}"))),
-            "fieldManager" if !value.is_empty() => {
-                value.clone_into(&mut self.manager);
-                self.named = true;
+            "dryRun" => {
+                return Err(Refusal::new(
+                    http::StatusCode::UNPROCESSABLE_ENTITY,
+                    "Invalid",
+                    format!("dryRun: Unsupported value: {value:?}: supported values: \"All\""),
+                ));
             }
+            "fieldManager" if !value.is_empty() => self.manager = Some(value.to_owned()),
             "force" if value == "true" => self.ownership = Ownership::Taken,
             "labelSelector" => value.clone_into(&mut self.labels),
             "fieldSelector" => value.clone_into(&mut self.fields),

@@ -253,7 +253,7 @@ impl Schema {
         {
             refuse("must validate one and only one schema (oneOf)");
         }
-        if schema.get("not").is_some_and(|inner| fits(inner)) {
+        if schema.get("not").is_some_and(fits) {
             refuse("must not validate the schema (not)");
         }
     }
@@ -317,11 +317,9 @@ fn prune(schema: &Value, value: &mut Value) {
                 }
             }
         }
-        Value::Array(items) => {
-            if schema["items"].is_object() {
-                items
-                    .iter_mut()
-                    .for_each(|item| prune(&schema["items"], item));
+        Value::Array(items) if schema["items"].is_object() => {
+            for item in items {
+                prune(&schema["items"], item);
             }
         }
         _ => {}

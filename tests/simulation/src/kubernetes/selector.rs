@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::kind::Kind;
+use super::meta::{is_label_value, is_qualified};
 use super::refusal::Refusal;
 
 /// Which objects a list or a watch shows.
@@ -122,7 +123,15 @@ fn label_term(part: &str) -> Option<Term> {
     } else {
         (label(part), Test::Present)
     };
-    Some(Term { place, test })
+    let sound = |term: &Term| {
+        let key = matches!(&term.place, Place::Label(key) if is_qualified(key));
+        let values = match &term.test {
+            Test::In(values) | Test::NotIn(values) => values.as_slice(),
+            Test::Present | Test::Absent => &[],
+        };
+        key && values.iter().all(|value| is_label_value(value))
+    };
+    Some(Term { place, test }).filter(sound)
 }
 
 fn field_term(kind: &Kind, part: &str) -> Result<Term, Refusal> {

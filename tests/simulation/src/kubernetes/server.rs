@@ -17,7 +17,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::refusal::Refusal;
-use super::store::{Answer, Store, User};
+use super::request::Target;
+use super::store::{Answer, Horizon, Store, User};
 use super::watch::{Blinds, Subscription};
 
 /// The body of an answer: whole, or a stream of events.
@@ -84,6 +85,12 @@ impl ApiServer {
     pub fn answer(&self, user: &str, mut request: http::Request<Bytes>) -> Response<Body> {
         let now = self.inner.clock.now();
         request.extensions_mut().insert(User(user.to_owned()));
+        if let Some(target) = Target::parse(request.uri().path()) {
+            let sight = self.see(&(user.to_owned(), target.resource()));
+            if let Some(version) = sight.blinds.held {
+                request.extensions_mut().insert(Horizon(version));
+            }
+        }
         match self.store(|store| store.handle(now, &request)) {
             Answer::Whole(response) => response.map(whole),
             Answer::Stream(subscription) => self.stream(user, subscription),
@@ -226,11 +233,12 @@ impl Watch {
 }
 
 fn lines(events: &[serde_json::Value]) -> Bytes {
-    events
-        .iter()
-        .map(|event| format!("{event}\n"))
-        .collect::<String>()
-        .into()
+    let mut text = String::new();
+    for event in events {
+        text.push_str(&event.to_string());
+        text.push('\n');
+    }
+    text.into()
 }
 
 /// A body that is there at once.

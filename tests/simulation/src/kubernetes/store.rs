@@ -3,7 +3,7 @@
 //! Pure: a request and the present go in, an answer comes out. Every write takes the next version
 //! of one counter, and every change is kept until [`Store::compact`].
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -17,7 +17,6 @@ use super::builtin;
 use super::kind::{Kind, Scope, StatusDoor};
 use super::refusal::Refusal;
 use super::request::{Options, Part, Target, Verb, View, verb};
-use super::selector::Selector;
 use super::watch::Subscription;
 
 /// Names one object. Ordered as lists are.
@@ -61,7 +60,14 @@ pub struct Store {
     pub(super) compacted: u64,
     pub(super) made: u64,
     pub(super) admissions: Vec<Admission>,
+    /// Objects whose default status is shown but not stored yet: the next write changes them, even
+    /// if it changes nothing else.
+    pub(super) incomplete: BTreeSet<Key>,
 }
+
+/// All objects of one moment.
+#[derive(Debug, Clone)]
+pub struct Snapshot(BTreeMap<Key, Arc<Value>>);
 
 /// Who asks for what, as the transitions need it.
 pub(super) struct Asked {
@@ -70,11 +76,17 @@ pub(super) struct Asked {
     pub(super) target: Target,
     pub(super) options: Options,
     pub(super) user: String,
+    pub(super) horizon: Option<u64>,
 }
 
 /// Who sends a request, as an extension of it; nobody by default.
 #[derive(Debug, Clone)]
 pub struct User(pub String);
+
+/// The version at which the cache stands that answers reads of `resourceVersion=0`, as an extension
+/// of a request; the newest by default.
+#[derive(Debug, Clone, Copy)]
+pub struct Horizon(pub u64);
 
 impl Store {
     /// A fresh cluster: the built-in kinds, and the namespaces that every cluster has.
@@ -90,6 +102,7 @@ impl Store {
             compacted: 0,
             made: 0,
             admissions: Vec::new(),
+            incomplete: BTreeSet::new(),
         };
         for name in ["default", "kube-system"] {
             store.handle(now, &namespace(name)?);
@@ -148,6 +161,19 @@ impl Store {
         self.compacted = self.version;
     }
 
+    /// All objects, to come back to.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot(self.objects.clone())
+    }
+
+    /// Puts all objects back as they were, as a restored etcd with its revision bumped would:
+    /// versions go on, history is forgotten.
+    pub fn restore(&mut self, snapshot: &Snapshot) {
+        self.objects.clone_from(&snapshot.0);
+        self.version += 1;
+        self.compact();
+    }
+
     fn route(&mut self, now: Timestamp, request: &http::Request<Bytes>) -> Result<Answer, Refusal> {
         let path = request.uri().path();
         if path == "/version" {
@@ -180,12 +206,14 @@ impl Store {
             .extensions()
             .get::<User>()
             .map_or_else(String::new, |user| user.0.clone());
+        let horizon = request.extensions().get().map(|Horizon(version)| *version);
         let asked = Asked {
             now,
             kind,
             target,
             options,
             user,
+            horizon,
         };
         self.perform(verb, &asked, request)
     }
@@ -230,91 +258,13 @@ impl Store {
             .ok_or_else(|| Refusal::not_found(&asked.kind, &asked.key().name))
     }
 
-    fn list(&self, asked: &Asked) -> Result<Value, Refusal> {
-        let options = &asked.options;
-        let selector = Selector::parse(&asked.kind, &options.labels, &options.fields)?;
-        let page = options.next.as_deref().map(Page::parse).transpose()?;
-        let version = match (&page, options.version) {
-            (Some(page), _) => page.version,
-            (None, Some(version)) if options.exact => version,
-            _ => self.version,
-        };
-        if version < self.compacted && version != self.version {
-            return Err(Refusal::expired(version, self.compacted));
-        }
-        let all = self.at(asked, version);
-        let mut shown = all
-            .iter()
-            .filter(|(key, _)| page.as_ref().is_none_or(|page| page.after < **key))
-            .filter(|(_, object)| selector.fits(object));
-        let limit = options.limit.unwrap_or(usize::MAX);
-        let items: Vec<(&Key, Arc<Value>)> = shown
-            .by_ref()
-            .take(limit)
-            .map(|(key, object)| (key, object.clone()))
-            .collect();
-        let left = shown.count();
-        let mut metadata = json!({"resourceVersion": version.to_string()});
-        if left > 0 {
-            if let Some((last, _)) = items.last() {
-                metadata["continue"] = Page {
-                    version,
-                    after: (*last).clone(),
-                }
-                .to_string()
-                .into();
-            }
-            if selector.is_empty() {
-                metadata["remainingItemCount"] = left.into();
-            }
-        }
-        let items: Vec<Value> = items
-            .into_iter()
-            .map(|(_, item)| asked.show(item.as_ref().clone()))
-            .collect();
-        let (api, kind) = match options.view {
-            View::Full => (asked.kind.api_version(), format!("{}List", asked.kind.kind)),
-            View::Metadata => (
-                "meta.k8s.io/v1".to_owned(),
-                "PartialObjectMetadataList".to_owned(),
-            ),
-        };
-        Ok(json!({"apiVersion": api, "kind": kind, "metadata": metadata, "items": items}))
-    }
-
-    /// The objects of a path as they were at a version that is still remembered.
-    pub(super) fn at(&self, asked: &Asked, version: u64) -> BTreeMap<Key, Arc<Value>> {
-        let resource = asked.kind.resource();
-        let here = |key: &Key| {
-            key.resource == resource
-                && asked
-                    .target
-                    .namespace
-                    .as_ref()
-                    .is_none_or(|name| *name == key.namespace)
-        };
-        let mut objects: BTreeMap<Key, Arc<Value>> = self
-            .objects
-            .iter()
-            .filter(|(key, _)| here(key))
-            .map(|(key, object)| (key.clone(), object.clone()))
-            .collect();
-        let later = self
-            .history
-            .iter()
-            .rev()
-            .take_while(|change| change.version > version);
-        for change in later.filter(|change| here(&change.key)) {
-            match &change.old {
-                Some(old) => objects.insert(change.key.clone(), old.clone()),
-                None => objects.remove(&change.key),
-            };
-        }
-        objects
-    }
-
     /// Stores a change and gives back the object as it now is, or last was.
     pub(super) fn commit(&mut self, key: Key, new: Option<Value>) -> Arc<Value> {
+        self.incomplete.remove(&key);
+        self.store(key, new)
+    }
+
+    pub(super) fn store(&mut self, key: Key, new: Option<Value>) -> Arc<Value> {
         self.version += 1;
         let old = self.objects.get(&key).cloned();
         let stamp = |mut object: Value| {
@@ -368,45 +318,6 @@ pub(super) fn shown(view: View, mut object: Value) -> Value {
             "metadata": object["metadata"].take(),
         }),
         _ => object,
-    }
-}
-
-/// A place in a list that is read in pages.
-struct Page {
-    version: u64,
-    after: Key,
-}
-
-impl Page {
-    fn parse(text: &str) -> Result<Self, Refusal> {
-        let mut parts = text.splitn(4, '/').map(str::to_owned);
-        let mut next = || {
-            parts
-                .next()
-                .ok_or_else(|| Refusal::bad("continue key is not valid: it was not made here"))
-        };
-        let version = next()?
-            .parse()
-            .map_err(|_| Refusal::bad("continue key is not valid"))?;
-        Ok(Self {
-            version,
-            after: Key {
-                resource: next()?,
-                namespace: next()?,
-                name: next()?,
-            },
-        })
-    }
-}
-
-impl std::fmt::Display for Page {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Key {
-            resource,
-            namespace,
-            name,
-        } = &self.after;
-        write!(out, "{}/{resource}/{namespace}/{name}", self.version)
     }
 }
 

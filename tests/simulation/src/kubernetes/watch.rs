@@ -77,7 +77,7 @@ impl Subscription {
     pub fn next(&mut self, store: &Store, blinds: &Blinds) -> Result<Vec<Value>, Refusal> {
         let mut events: Vec<Value> = std::mem::take(&mut self.first)
             .into_iter()
-            .map(|object| event("ADDED", shown(self.view, object.as_ref().clone())))
+            .map(|object| event("ADDED", &shown(self.view, object.as_ref().clone())))
             .collect();
         if self.cursor < store.compacted {
             return Err(Refusal::expired(self.cursor, store.compacted));
@@ -97,7 +97,7 @@ impl Subscription {
 
     /// The event that ends a watch on a refusal.
     pub fn refused(refusal: &Refusal) -> Value {
-        event("ERROR", refusal.status().clone())
+        event("ERROR", refusal.status())
     }
 
     /// A bookmark of where the watch stands, if its subscriber wants any.
@@ -108,7 +108,7 @@ impl Subscription {
             object["kind"] = "PartialObjectMetadata".into();
             object["apiVersion"] = "meta.k8s.io/v1".into();
         }
-        Some(event("BOOKMARK", object))
+        Some(event("BOOKMARK", &object))
     }
 
     fn event(&self, change: &Change) -> Option<Value> {
@@ -136,10 +136,10 @@ impl Subscription {
                 ("DELETED", last)
             }
         };
-        Some(event(words, shown(self.view, object)))
+        Some(event(words, &shown(self.view, object)))
     }
 }
 
-fn event(words: &str, object: Value) -> Value {
+fn event(words: &str, object: &Value) -> Value {
     json!({"type": words, "object": object})
 }

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::Value;
 
-use super::kind::{Origin, Scope, StatusDoor};
+use super::kind::{Kind, Origin, Scope, StatusDoor};
 use super::manage;
 use super::meta;
-use super::refusal::Refusal;
+use super::refusal::{Cause, Fault, Refusal};
 use super::request::{Dialect, Durability, Part, Verb};
 use super::store::{Asked, Key, Store};
 use super::{builtin, patch};
@@ -51,7 +51,9 @@ impl Store {
         if asked.kind.status == StatusDoor::Subresource && asked.kind.origin != Origin::Plain {
             object.as_object_mut().map(|fields| fields.remove("status"));
         }
+        let bare = object.clone();
         asked.kind.schema.default(&mut object);
+        let completed = bare != object;
         if asked.kind.origin != Origin::Plain {
             object["metadata"]["generation"] = 1.into();
         }
@@ -65,10 +67,14 @@ impl Store {
         if self.objects.contains_key(&key) {
             return Err(Refusal::exists(&asked.kind, &name));
         }
-        match asked.options.durability {
-            Durability::Lasting => Ok(self.commit(key, Some(object)).as_ref().clone()),
-            Durability::Rehearsed => Ok(object),
+        if asked.options.durability == Durability::Rehearsed {
+            return Ok(object);
         }
+        self.define(&asked.kind, &object)?;
+        if completed {
+            self.incomplete.insert(key.clone());
+        }
+        Ok(self.store(key, Some(object)).as_ref().clone())
     }
 
     pub(super) fn replace(
@@ -78,14 +84,9 @@ impl Store {
     ) -> Result<(StatusCode, Value), Refusal> {
         asked.identify(&mut new)?;
         let name = asked.key().name;
-        match meta::text(&new, "name") {
-            "" => return Err(Refusal::bad("name must be provided")),
-            given if given != name => {
-                return Err(Refusal::bad(format!(
-                    "the name of the object ({given}) does not match the name on the URL ({name})"
-                )));
-            }
-            _ => {}
+        let given = meta::text(&new, "name");
+        if given != name {
+            return Err(misnamed(given, &name));
         }
         let Some(old) = self.objects.get(&asked.key()).cloned() else {
             if asked.kind.creates_on_update() {
@@ -138,13 +139,17 @@ impl Store {
         let kind = &asked.kind;
         let name = asked.key().name;
         asked.identify(&mut new)?;
+        let given = meta::text(&new, "name");
+        if given != name {
+            return Err(misnamed(given, &name));
+        }
         let version = meta::text(old, "resourceVersion");
         match meta::text(&new, "resourceVersion") {
             "" if kind.overwrites() => new["metadata"]["resourceVersion"] = version.into(),
             "" => {
-                let cause = super::refusal::Cause::new(
+                let cause = Cause::new(
                     "metadata.resourceVersion",
-                    super::refusal::Fault::Invalid,
+                    Fault::Invalid,
                     "0: must be specified for an update",
                 );
                 return Err(Refusal::invalid(kind, &name, &[cause]));
@@ -161,7 +166,7 @@ impl Store {
         }
         self.judge(asked, verb, Some(old), &mut new)?;
         asked.validate(Some(old), &new)?;
-        if manage::same(old, &new) {
+        if manage::same(old, &new) && !self.incomplete.contains(&asked.key()) {
             return Ok(old.as_ref().clone());
         }
         if asked.options.durability == Durability::Rehearsed {
@@ -173,7 +178,18 @@ impl Store {
             meta::keep(&mut new, &last, "resourceVersion");
             return Ok(new);
         }
+        self.define(kind, &new)?;
         Ok(self.commit(asked.key(), Some(new)).as_ref().clone())
+    }
+
+    /// A definition that is written is served at once.
+    fn define(&mut self, kind: &Kind, object: &Value) -> Result<(), Refusal> {
+        if kind.is("apiextensions.k8s.io", "customresourcedefinitions") {
+            let defined = Kind::custom(object)
+                .map_err(|error| Refusal::bad(format!("not a definition: {error:#}")))?;
+            self.serve(defined);
+        }
+        Ok(())
     }
 
     fn name(&mut self, asked: &Asked, object: &mut Value) {
@@ -230,6 +246,15 @@ impl Store {
     }
 }
 
+fn misnamed(given: &str, name: &str) -> Refusal {
+    Refusal::bad(match given {
+        "" => "name must be provided".to_owned(),
+        _ => {
+            format!("the name of the object ({given}) does not match the name on the URL ({name})")
+        }
+    })
+}
+
 /// Whether nothing holds an object any longer.
 pub(super) fn is_finished(object: &Value) -> bool {
     let held = object["spec"]["finalizers"]
@@ -243,22 +268,28 @@ impl Asked {
     /// Holds an object's own words about itself against the path.
     fn identify(&self, object: &mut Value) -> Result<(), Refusal> {
         let api = self.kind.api_version();
-        for (field, expected) in [("apiVersion", &api), ("kind", &self.kind.kind)] {
-            match object[field].as_str() {
-                None | Some("") => object[field] = expected.clone().into(),
-                Some(given) if given != expected => {
-                    let words = if field == "kind" {
-                        "kind"
-                    } else {
-                        "API version"
-                    };
-                    return Err(Refusal::bad(format!(
-                        "the {words} in the data ({given}) does not match the expected {words} \
-                         ({expected})"
-                    )));
-                }
-                Some(_) => {}
-            }
+        if object["apiVersion"].as_str().is_none_or(str::is_empty) {
+            object["apiVersion"] = api.clone().into();
+        }
+        if object["kind"].as_str().is_none_or(str::is_empty) {
+            object["kind"] = self.kind.kind.clone().into();
+        }
+        let wrong = |field: &str, words: &str, expected: &str| {
+            Refusal::bad(format!(
+                "the {words} in the data ({}) does not match the expected {words} ({expected})",
+                object[field]
+            ))
+        };
+        if object["apiVersion"] != api.as_str() {
+            return Err(wrong("apiVersion", "API version", &api));
+        }
+        if object["kind"] != self.kind.kind.as_str() {
+            let message = format_args!("must be {}", self.kind.kind);
+            let cause = Cause::of("kind", Fault::Invalid, &object["kind"], message);
+            return Err(match self.kind.origin {
+                Origin::Custom => Refusal::invalid(&self.kind, &self.key().name, &[cause]),
+                _ => wrong("kind", "kind", &self.kind.kind),
+            });
         }
         meta::tidy(&self.kind, object)?;
         let expected = self.target.namespace.as_deref().unwrap_or_default();
@@ -296,9 +327,6 @@ impl Asked {
                 };
                 let mut whole = old.clone();
                 take(&mut whole, new, field);
-                for field in ["uid", "managedFields"] {
-                    meta::keep(&mut whole, new, field);
-                }
                 *new = whole;
             }
         }
@@ -311,9 +339,6 @@ impl Asked {
         if meta::is_going(old) {
             meta::keep(new, old, "deletionTimestamp");
             meta::keep(new, old, "deletionGracePeriodSeconds");
-        } else {
-            meta::forget(new, "deletionTimestamp");
-            meta::forget(new, "deletionGracePeriodSeconds");
         }
     }
 
