@@ -169,7 +169,7 @@ pub(super) fn decode(kind: &Kind, object: &Value) -> Result<(), Refusal> {
     if kind.origin == Origin::Custom {
         return Ok(());
     }
-    if let Some(cause) = kind.schema.validate(object).first() {
+    if let Some(cause) = kind.schema.validate(object, None).first() {
         return Err(unreadable(format!("{}: {}", cause.field, cause.message)));
     }
     if kind.is("", "secrets") {

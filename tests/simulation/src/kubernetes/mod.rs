@@ -6,14 +6,14 @@
 //! | `store` `list` | objects, history, reads; [`Store::handle`] |
 //! | `write` `delete` `meta` `builtin` | the rules of writes, in the order of a real server |
 //! | `patch` `manage` `fields` | merge and JSON patch; field managers and server-side apply |
-//! | `schema` `selector` `request` `refusal` | what bodies, queries and answers are made of |
+//! | `schema` `rules` `selector` `request` `refusal` | what bodies, queries and answers are made of |
 //! | `watch` `server` | streams, and the store as a server under a clock |
 //! | `admission` | the seam for quotas and policies |
 //!
 //! The same table of requests is played to it and to a real API server
 //! ([`crate::conformance`]); where they differ, this one is wrong.
 //!
-//! Not covered: strategic merge patches (415), CEL rules, field validation `Strict`, conversion
+//! Not covered: strategic merge patches (415), ratcheting, field validation `Strict`, conversion
 //! between versions, authorization, `TokenRequest`, discovery, and what needs a kubelet.
 
 mod admission;
@@ -27,6 +27,7 @@ mod meta;
 mod patch;
 mod refusal;
 mod request;
+mod rules;
 mod schema;
 mod selector;
 mod server;

@@ -39,6 +39,16 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Whether rules are not asked about an object with such a fault.
+    pub(super) fn blocks(self) -> bool {
+        match self {
+            Self::Required | Self::NotSupported | Self::Type | Self::TooMany | Self::TooLong => {
+                true
+            }
+            Self::Invalid | Self::Duplicate | Self::Forbidden => false,
+        }
+    }
+
     fn reason(self) -> &'static str {
         match self {
             Self::Required => "FieldValueRequired",

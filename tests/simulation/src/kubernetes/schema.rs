@@ -1,7 +1,6 @@
 //! Structural schemas (`openAPIV3Schema`): what is cut off, what is filled in, what is refused.
 //!
-//! Rules in CEL (`x-kubernetes-validations`) have their seam in [`Schema::validate`] and are not
-//! evaluated here: the real control plane of the testbed tries them.
+//! Rules in CEL are judged in `rules`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,25 +10,29 @@ use regex::Regex;
 use serde_json::{Map, Value};
 
 use super::refusal::{Cause, Fault};
+use super::rules::Rules;
 
 /// The schema of one kind.
 #[derive(Debug, Clone)]
 pub struct Schema {
     root: Arc<Value>,
     patterns: Arc<BTreeMap<String, Regex>>,
+    rules: Rules,
 }
 
 impl Schema {
     /// Takes an `openAPIV3Schema`.
     ///
     /// # Errors
-    /// When a pattern is no regular expression.
+    /// When a pattern is no regular expression, or a rule no CEL.
     pub fn new(root: Value) -> Result<Self> {
         let mut patterns = BTreeMap::new();
         gather(&root, &mut patterns)?;
+        let rules = Rules::of(&root)?;
         Ok(Self {
             root: Arc::new(root),
             patterns: Arc::new(patterns),
+            rules,
         })
     }
 
@@ -62,10 +65,13 @@ impl Schema {
         default(&self.root, object);
     }
 
-    /// What is wrong with an object: everything, in the order of the schema.
-    pub fn validate(&self, object: &Value) -> Vec<Cause> {
+    /// What is wrong with an object: everything, in the order of the schema. Unlike a real server
+    /// it also refuses what was wrong before and has not changed.
+    pub fn validate(&self, object: &Value, old: Option<&Value>) -> Vec<Cause> {
         let mut causes = Vec::new();
         self.check(&self.root, object, &Path::Root, &mut causes);
+        let said = self.rules.judge(object, old, &causes);
+        causes.extend(said);
         causes
     }
 

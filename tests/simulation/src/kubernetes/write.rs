@@ -366,7 +366,7 @@ impl Asked {
         }
         causes.extend(builtin::validate(&self.kind, old, new));
         if self.kind.origin == Origin::Custom {
-            causes.extend(self.kind.schema.validate(new));
+            causes.extend(self.kind.schema.validate(new, old));
         }
         if causes.is_empty() {
             return Ok(());
