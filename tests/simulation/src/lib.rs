@@ -1,1 +1,18 @@
-//! A world in one process: the operator, a simulated Kubernetes API and twins.
+//! A world in one process: the operator, a simulated Kubernetes API and twins of the servers,
+//! under tokio's paused clock.
+//!
+//! | file | what lives there |
+//! | --- | --- |
+//! | [`kubernetes`] | the simulated API server |
+//! | [`recorder`] [`effect`] [`script`] | the doors: effects, oracles, what a test may do to a request |
+//! | [`clock`] | time and chance |
+//! | [`world`] | one of each, and the processes that live in it |
+//! | [`conformance`] | what holds the simulated API to a real one |
+
+pub mod clock;
+pub mod conformance;
+pub mod effect;
+pub mod kubernetes;
+pub mod recorder;
+pub mod script;
+pub mod world;

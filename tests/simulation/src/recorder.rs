@@ -1,0 +1,289 @@
+//! The doors of the world: every request of a process passes here on its way to Kubernetes or to a
+//! server.
+//!
+//! A request that may change something is an [`Effect`]. Around each a script may crash the process,
+//! hold the request, lose the answer or give another; after each all oracles look at the stores.
+//! Nothing here knows what is behind a door: it takes `http` types in and gives them out.
+
+use std::collections::BTreeMap;
+use std::future::{Future, pending};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use apikey_operator::clock::Clock;
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::effect::{Call, Effect, Process};
+use crate::script::{Act, Moment, Rule, Ticket};
+
+/// A request that got no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// It never reached the other side.
+    Unsent,
+    /// It may have.
+    Uncertain,
+}
+
+/// What an oracle found wrong.
+#[derive(Debug, Clone)]
+pub struct Violation {
+    /// Which oracle.
+    pub oracle: String,
+    /// After which effect.
+    pub effect: Effect,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// Looks at the stores behind the doors after an effect, and says what is wrong.
+type Oracle = Box<dyn FnMut(&Effect) -> Result<(), String> + Send>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Running,
+    Paused,
+    Ended,
+}
+
+/// The memory of all doors of one world.
+#[derive(Clone)]
+pub struct Recorder {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    clock: Arc<dyn Clock>,
+    effects: Mutex<Vec<Effect>>,
+    rules: Mutex<Vec<Rule>>,
+    oracles: Mutex<Vec<(String, Oracle)>>,
+    violations: Mutex<Vec<Violation>>,
+    states: watch::Sender<BTreeMap<Process, State>>,
+}
+
+impl Recorder {
+    /// Remembers nothing yet.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        let inner = Inner {
+            clock,
+            effects: Mutex::default(),
+            rules: Mutex::default(),
+            oracles: Mutex::default(),
+            violations: Mutex::default(),
+            states: watch::Sender::default(),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Everything that was sent so far and may have changed something.
+    pub fn effects(&self) -> Vec<Effect> {
+        locked(&self.inner.effects).clone()
+    }
+
+    /// What the oracles found so far.
+    pub fn violations(&self) -> Vec<Violation> {
+        locked(&self.inner.violations).clone()
+    }
+
+    /// Asks a closure after every effect whether all is well.
+    pub fn oracle(
+        &self,
+        name: &str,
+        look: impl FnMut(&Effect) -> Result<(), String> + Send + 'static,
+    ) {
+        locked(&self.inner.oracles).push((name.to_owned(), Box::new(look)));
+    }
+
+    /// Adds a rule. Of several that fit a request, the oldest decides.
+    pub fn script(&self, rule: Rule) -> Ticket {
+        let ticket = rule.ticket();
+        locked(&self.inner.rules).push(rule);
+        ticket
+    }
+
+    /// Holds all requests of a process, and the answers to those under way.
+    pub fn pause(&self, process: &Process) {
+        self.set(process, State::Paused);
+    }
+
+    /// Lets a paused process go on.
+    pub fn wake(&self, process: &Process) {
+        self.set(process, State::Running);
+    }
+
+    /// Ends a life: whatever it still sends goes nowhere.
+    pub fn crash(&self, process: &Process) {
+        self.set(process, State::Ended);
+    }
+
+    /// Waits until a life has ended.
+    pub async fn ended(&self, process: &Process) {
+        let mut states = self.inner.states.subscribe();
+        let end = |states: &BTreeMap<Process, State>| states.get(process) == Some(&State::Ended);
+        if states.wait_for(end).await.is_err() {
+            pending::<()>().await;
+        }
+    }
+
+    /// Lets a request through a door. `perform` does it and gives the answer; `body` makes the body
+    /// of an answer that a script gives instead.
+    ///
+    /// # Errors
+    /// When a script cuts the connection.
+    pub async fn pass<B, F>(
+        &self,
+        call: Call,
+        body: fn(Bytes) -> B,
+        perform: F,
+    ) -> Result<Response<B>, Cut>
+    where
+        B: Send + 'static,
+        F: Future<Output = Response<B>> + Send + 'static,
+    {
+        let process = call.process.clone();
+        self.running(&process).await;
+        let number = self.number(&call);
+        let met = self.meet(&call);
+        let landing = self.clone().land(number, perform);
+        let answer = match met {
+            None => Ok(landing.await),
+            Some((Act::Refuse, _)) => Err(Cut::Unsent),
+            Some((Act::Answer(response), _)) => Ok(response.map(body)),
+            Some((Act::Lose, _)) => {
+                landing.await;
+                Err(Cut::Uncertain)
+            }
+            Some((Act::Late(delay), _)) => {
+                tokio::spawn(async move {
+                    sleep(delay).await;
+                    landing.await;
+                });
+                Err(Cut::Uncertain)
+            }
+            Some((Act::Slow(delay), _)) => {
+                detached(async move {
+                    sleep(delay).await;
+                    landing.await
+                })
+                .await
+            }
+            Some((Act::Hold(Moment::Before), ticket)) => {
+                detached(async move {
+                    ticket.released().await;
+                    landing.await
+                })
+                .await
+            }
+            Some((Act::Hold(Moment::After), ticket)) => {
+                let response = landing.await;
+                ticket.released().await;
+                Ok(response)
+            }
+            Some((Act::Crash(Moment::Before), _)) => self.end(&process).await,
+            Some((Act::Crash(Moment::After), _)) => {
+                landing.await;
+                self.end(&process).await
+            }
+        };
+        self.running(&process).await;
+        answer
+    }
+
+    async fn end<T>(&self, process: &Process) -> T {
+        self.crash(process);
+        pending().await
+    }
+
+    /// Waits while a process is paused; for ever when its life has ended.
+    async fn running(&self, process: &Process) {
+        let mut states = self.inner.states.subscribe();
+        let runs = |states: &BTreeMap<Process, State>| {
+            states
+                .get(process)
+                .is_none_or(|state| *state == State::Running)
+        };
+        if states.wait_for(runs).await.is_err() {
+            pending::<()>().await;
+        }
+    }
+
+    fn set(&self, process: &Process, state: State) {
+        self.inner.states.send_modify(|states| {
+            let known = states.entry(process.clone()).or_insert(state);
+            if *known != State::Ended {
+                *known = state;
+            }
+        });
+    }
+
+    fn number(&self, call: &Call) -> Option<usize> {
+        if !call.is_effect() {
+            return None;
+        }
+        let mut effects = locked(&self.inner.effects);
+        let number = effects.len();
+        let at = self.inner.clock.now();
+        effects.push(Effect {
+            number,
+            call: call.clone(),
+            at,
+            status: None,
+        });
+        Some(number)
+    }
+
+    fn meet(&self, call: &Call) -> Option<(Act, Ticket)> {
+        let mut rules = locked(&self.inner.rules);
+        rules.iter_mut().find_map(|rule| rule.meet(call))
+    }
+
+    async fn land<B, F>(self, number: Option<usize>, perform: F) -> Response<B>
+    where
+        F: Future<Output = Response<B>>,
+    {
+        let response = perform.await;
+        if let Some(number) = number {
+            self.done(number, response.status());
+        }
+        response
+    }
+
+    fn done(&self, number: usize, status: StatusCode) {
+        let at = self.inner.clock.now();
+        let effect = {
+            let mut effects = locked(&self.inner.effects);
+            let Some(effect) = effects.get_mut(number) else {
+                return;
+            };
+            effect.at = at;
+            effect.status = Some(status);
+            effect.clone()
+        };
+        for (name, oracle) in locked(&self.inner.oracles).iter_mut() {
+            if let Err(what) = oracle(&effect) {
+                let violation = Violation {
+                    oracle: name.clone(),
+                    effect: effect.clone(),
+                    what,
+                };
+                locked(&self.inner.violations).push(violation);
+            }
+        }
+    }
+}
+
+/// Goes on though the sender may lose patience: the request is on the wire.
+async fn detached<B: Send + 'static>(
+    landing: impl Future<Output = Response<B>> + Send + 'static,
+) -> Result<Response<B>, Cut> {
+    tokio::spawn(landing).await.map_err(|_| Cut::Uncertain)
+}
+
+/// A poisoned lock still guards a world that a failing test wants to look at.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
