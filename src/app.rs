@@ -9,11 +9,14 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::runtime::controller::{self, Action, applier};
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, Config};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{ClusterDeployServer, DeployServer};
 use crate::clock::{Clock, Entropy, OsEntropy, SystemClock};
+use crate::health::{self, Gate, Gates};
+use crate::metrics::Metrics;
 use crate::controllers::cluster::Cluster;
 use crate::controllers::facts::Stamp;
 use crate::controllers::report::Reporter;
@@ -81,14 +84,14 @@ impl Doors for NetworkDoors {
 ///
 /// # Errors
 /// When the cluster cannot be reached at the start, or the address is taken.
-pub async fn run(
-    settings: Settings,
-    config: Config,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    let mut config = config;
-    // kube's own retries would hold a pass for minutes, and repeat what must not be repeated.
-    config.default_retry = false;
+pub async fn run(settings: Settings, config: Config, stop: CancellationToken) -> anyhow::Result<()> {
+    let (gates, metrics) = (Gates::closed(), Metrics::new());
+    let listener = health::bind(settings.listen).await.with_context(|| {
+        format!("{} cannot be listened on: choose another --listen", settings.listen)
+    })?;
+    let ending = CancellationToken::new();
+    let answers =
+        tokio::spawn(health::serve(listener, gates.clone(), metrics.clone(), ending.clone()));
     let identity = identity(&settings, &config).await?;
     tracing::info!(
         installation = identity.claim.installation.as_str(),
@@ -102,8 +105,38 @@ pub async fn run(
         entropy: Arc::new(OsEntropy),
         doors: Arc::new(NetworkDoors),
     };
-    operate(world, identity, stop).await;
+    gates.open(Gate::Installation);
+    operate(world, identity, Signs { gates, metrics }, stop).await;
+    // Health is answered until the last pass is finished.
+    ending.cancel();
+    answers.await.context("health was not answered to the end")??;
     Ok(())
+}
+
+/// Cancelled by the first SIGTERM or Ctrl-C; passes that have begun are finished.
+///
+/// # Errors
+/// When signals cannot be listened to.
+pub fn signals() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let cancel = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        tracing::info!("asked to end: passes that have begun are finished");
+        cancel.cancel();
+    });
+    Ok(stop)
+}
+
+/// What the operator says of itself.
+#[derive(Clone)]
+pub struct Signs {
+    /// What must be done before it works.
+    pub gates: Gates,
+    /// What it counts.
+    pub metrics: Metrics,
 }
 
 /// Who we are in this cluster, and what is out of bounds.
@@ -168,7 +201,7 @@ async fn identity(settings: &Settings, config: &Config) -> anyhow::Result<Identi
 
 /// Watches, and lets every kind's passes run, until `stop` is cancelled; passes that have begun are
 /// finished.
-pub async fn operate(world: World, identity: Identity, stop: CancellationToken) {
+pub async fn operate(world: World, identity: Identity, signs: Signs, stop: CancellationToken) {
     let World {
         client,
         clock,
@@ -199,9 +232,10 @@ pub async fn operate(world: World, identity: Identity, stop: CancellationToken) 
         turns: Arc::new(Turns::default()),
         reporter: Reporter::new(client, None),
         memories: Memories::default(),
+        metrics: signs.metrics,
     });
     let watching = events.for_each(|()| async {});
-    let passes = passes(&ctx, &stores, queues, &stop);
+    let passes = passes(&ctx, &stores, queues, &signs.gates, &stop);
     tokio::select! {
         () = watching => tracing::error!("the watches have ended"),
         () = passes => tracing::info!("all passes are finished"),
@@ -209,9 +243,12 @@ pub async fn operate(world: World, identity: Identity, stop: CancellationToken) 
 }
 
 /// All controllers, until `stop` is cancelled.
-async fn passes(ctx: &Arc<Ctx>, stores: &Stores, queues: Queues, stop: &CancellationToken) {
+async fn passes(ctx: &Arc<Ctx>, stores: &Stores, queues: Queues, gates: &Gates, stop: &CancellationToken) {
     if stores.ready().await.is_err() {
         return;
+    }
+    for gate in Gate::ALL {
+        gates.open(gate);
     }
     tracing::info!("everything has been seen once, passes begin");
     let Queues {

@@ -1,3 +1,62 @@
 //! The operator's program: parse, install the crypto provider, run, exit code.
 
-fn main() {}
+use std::io::{Write as _, stderr, stdout};
+use std::process::ExitCode;
+
+use apikey_operator::app::{self, Settings};
+use apikey_operator::check::{self, Verdict};
+use apikey_operator::controllers::facts::Stamp;
+use apikey_operator::cli::{Cli, Command, RunArgs, Trust};
+use apikey_operator::telemetry;
+use clap::Parser as _;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    // It fails when there is one already, and then that one serves as well.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    perform(Cli::parse().command).await.unwrap_or_else(|error| {
+        let _ = writeln!(stderr(), "error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn perform(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run(args) => run(args).await?,
+        Command::Crds(args) => args.perform(&mut stdout().lock())?,
+        Command::Check => match check::check(&check::connect().await?, &mut stdout()).await? {
+            Verdict::Complete => {}
+            Verdict::Lacking => return Ok(ExitCode::FAILURE),
+        },
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run(args: RunArgs) -> anyhow::Result<()> {
+    // Taken apart, so that a flag which nobody uses does not compile without a warning.
+    let RunArgs {
+        allowed_servers,
+        installation,
+        operator_namespace,
+        release,
+        trust_requested_by,
+        listen,
+        log,
+        log_format,
+    } = args;
+    telemetry::init(&log, log_format)?;
+    let stamp = match trust_requested_by {
+        Trust::Off => Stamp::Ignored,
+        Trust::On => Stamp::Believed,
+    };
+    let config = check::config().await?;
+    let settings = Settings {
+        allowed_servers,
+        installation,
+        operator_namespace,
+        release,
+        stamp,
+        listen,
+    };
+    app::run(settings, config, app::signals()?).await
+}

@@ -15,9 +15,10 @@ use super::cluster::{Lapse, Marks};
 use super::lists::Pair;
 use super::standing::{self, Line, News, Place};
 use super::watch::Guarded;
-use super::{Ctx, MOST_STEPS, Outcome, Patience, facts, is_older, requeue};
+use super::{Ctx, MOST_STEPS, Outcome, Patience, facts, is_older, outcome, requeue};
 use crate::api::conditions::Reason;
 use crate::api::{ApiKey, Management, ServiceAccount, ServiceAccountStatus, finalizer};
+use crate::metrics;
 use crate::plan::Stop;
 use crate::plan::account::{
     Census, Done, Lookup, Object, Pass, Plan, Records, Remote, Resident, Route, Seen, Step,
@@ -354,6 +355,7 @@ fn records(ctx: &Ctx, key: &ApiKey) -> Records {
 
 /// Plans and acts until nothing is left to do. `None` when the objects were not what we thought.
 async fn pass(ctx: &Ctx, mut seen: Seen, mut hands: Hands, memory: &mut Memory) -> Option<Action> {
+    let timing = ctx.metrics.pass(metrics::Kind::ServiceAccount);
     let mut did: Vec<&'static str> = Vec::new();
     for _ in 0..MOST_STEPS {
         seen.now = ctx.clock.now();
@@ -362,14 +364,19 @@ async fn pass(ctx: &Ctx, mut seen: Seen, mut hands: Hands, memory: &mut Memory) 
             remember(memory, &seen, &hands, wake);
             publish(ctx, &seen);
             tell(&seen, &did);
+            timing.ended(outcome(&did, seen.pass.setback.as_ref()));
             return Some(requeue(seen.now, wake));
         }
-        did.extend(label(&step));
-        let outcome = act(ctx, &seen, &mut hands, &step).await;
+        if let Some(name) = label(&step) {
+            did.push(name);
+            ctx.metrics.effect(name);
+        }
+        let came = act(ctx, &seen, &mut hands, &step).await;
         seen.now = ctx.clock.now();
-        match outcome {
+        match came {
             Outcome::Done(Done::Over) => {
                 tell(&seen, &did);
+                timing.ended(metrics::Outcome::Changed);
                 return Some(gone(ctx, &hands.object));
             }
             Outcome::Done(done) => seen = fold(seen, &step, done),

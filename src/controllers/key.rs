@@ -17,9 +17,10 @@ use super::cluster::{Answer, Effect, Lapse, Marks};
 use super::lists::Pair;
 use super::rendering::{Templates, Values};
 use super::standing::{self, Line, Place};
-use super::{Ctx, MOST_STEPS, Outcome, Patience, facts, is_older, requeue};
+use super::{Ctx, MOST_STEPS, Outcome, Patience, facts, is_older, outcome, requeue};
 use crate::api::conditions::Reason;
 use crate::api::{ApiKey, ServiceAccount, annotation, finalizer};
+use crate::metrics;
 use crate::plan::fault::Retry;
 use crate::plan::grant::Retain;
 use crate::plan::key::{
@@ -389,6 +390,7 @@ fn bounds(connection: &standing::Connection, known: &standing::Account) -> Bound
 
 /// Plans and acts until nothing is left to do.
 async fn pass(ctx: &Ctx, mut seen: Seen, mut hands: Hands, memory: &mut Memory) -> End {
+    let timing = ctx.metrics.pass(metrics::Kind::ApiKey);
     let mut did: Vec<&'static str> = Vec::new();
     for _ in 0..MOST_STEPS {
         seen.now = ctx.clock.now();
@@ -397,19 +399,22 @@ async fn pass(ctx: &Ctx, mut seen: Seen, mut hands: Hands, memory: &mut Memory) 
         if step == Step::Idle {
             remember(memory, &seen, &hands, wake);
             tell(&hands.object, &did, &seen);
+            timing.ended(outcome(&did, seen.pass.setback.as_ref()));
             return End::Settled(requeue(seen.now, wake));
         }
         if let Some(name) = label(&step) {
             did.push(name);
+            ctx.metrics.effect(name);
         }
-        let outcome = act(ctx, &seen, &mut hands, &step).await;
+        let came = act(ctx, &seen, &mut hands, &step).await;
         seen.now = ctx.clock.now();
-        match outcome {
+        match came {
             Outcome::Done(done) => {
                 let over = done == Done::Over;
                 seen = fold(seen, &step, done);
                 if over {
                     tell(&hands.object, &did, &seen);
+                    timing.ended(metrics::Outcome::Changed);
                     return End::Settled(Action::await_change());
                 }
             }

@@ -37,6 +37,7 @@ use self::report::Reporter;
 use self::standing::{Place, Register, Standings};
 use self::watch::{Bells, Stores};
 use crate::clock::{Clock, Entropy};
+use crate::metrics::{self, Metrics};
 use crate::plan::key::Setback;
 use crate::plan::record::Uid;
 use crate::plan::sweep::Claim;
@@ -88,6 +89,8 @@ pub struct Ctx {
     pub reporter: Reporter,
     /// What passes remember from one to the next.
     pub memories: Memories,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 /// What passes remember from one to the next. Losing it costs patience, never safety.
@@ -139,6 +142,15 @@ impl<D> Outcome<D> {
             Lapse::Refused(why) => Self::Done(refused(why)),
             Lapse::NoAnswer(why) => Self::Unanswered(why),
         }
+    }
+}
+
+/// How a pass ended, for the metrics.
+fn outcome(did: &[&'static str], setback: Option<&Setback>) -> metrics::Outcome {
+    match (setback, did) {
+        (Some(_), [_, ..]) => metrics::Outcome::Failed,
+        (None, [_, ..]) => metrics::Outcome::Changed,
+        (_, []) => metrics::Outcome::Unchanged,
     }
 }
 

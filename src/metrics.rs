@@ -1,0 +1,365 @@
+//! What the operator counts, in Prometheus' form.
+//!
+//! Labels are words of closed lists, or names of connections: never of keys, and never what
+//! a server or a person has written. Registered once; a [`Metrics`] is a handle that all share.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+use tokio::time::Instant;
+
+/// The bounds of a pass's duration, in seconds: from one that finds nothing to do to one that waits
+/// for a slow server.
+const SECONDS: [f64; 10] = [0.001, 0.005, 0.02, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 90.0];
+
+/// A kind of object that passes are made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A DeployServer.
+    DeployServer,
+    /// A ClusterDeployServer.
+    ClusterDeployServer,
+    /// A ServiceAccount.
+    ServiceAccount,
+    /// An ApiKey.
+    ApiKey,
+}
+
+impl Kind {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::DeployServer => "DeployServer",
+            Self::ClusterDeployServer => "ClusterDeployServer",
+            Self::ServiceAccount => "ServiceAccount",
+            Self::ApiKey => "ApiKey",
+        }
+    }
+}
+
+/// How a pass has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It has had an effect.
+    Changed,
+    /// There was nothing to do.
+    Unchanged,
+    /// Something kept it from its end.
+    Failed,
+}
+
+impl Outcome {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What a key on a server is to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyState {
+    /// In use.
+    Managed,
+    /// Replaced, and living through its overlap.
+    Retiring,
+    /// Of a living ApiKey, recorded nowhere.
+    Stray,
+    /// Of an ApiKey that is gone.
+    Orphan,
+    /// Of another installation.
+    Other,
+    /// Of nobody we know.
+    Foreign,
+}
+
+impl KeyState {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Managed,
+        Self::Retiring,
+        Self::Stray,
+        Self::Orphan,
+        Self::Other,
+        Self::Foreign,
+    ];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Managed => "managed",
+            Self::Retiring => "retiring",
+            Self::Stray => "stray",
+            Self::Orphan => "orphan",
+            Self::Other => "other",
+            Self::Foreign => "foreign",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PassLabels {
+    kind: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EffectLabels {
+    step: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    server: String,
+    call: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FaultLabels {
+    kind: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KeyLabels {
+    server: String,
+    state: &'static str,
+}
+
+/// All that is counted. Cheap to clone; all clones count together.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    passes: Family<PassLabels, Histogram, fn() -> Histogram>,
+    effects: Family<EffectLabels, Counter>,
+    calls: Family<CallLabels, Counter>,
+    faults: Family<FaultLabels, Counter>,
+    keys: Family<KeyLabels, Gauge>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Metrics {
+    /// Everything at nought.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("apikey_operator");
+        let passes: Family<_, _, fn() -> Histogram> =
+            Family::new_with_constructor(|| Histogram::new(SECONDS));
+        let (effects, calls, faults, keys) = (
+            Family::default(),
+            Family::default(),
+            Family::default(),
+            Family::default(),
+        );
+        registry.register(
+            "build",
+            "Which operator this is",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        registry.register(
+            "pass_duration_seconds",
+            "How long passes over objects took, by how they ended",
+            passes.clone(),
+        );
+        registry.register(
+            "effects",
+            "Steps that had an effect on a server or on the cluster",
+            effects.clone(),
+        );
+        registry.register(
+            "server_calls",
+            "Calls to deploy servers, by how they were answered",
+            calls.clone(),
+        );
+        registry.register(
+            "faults",
+            "What kept passes from their end, by the reason that people see",
+            faults.clone(),
+        );
+        registry.register(
+            "keys",
+            "Keys on deploy servers at the last look",
+            keys.clone(),
+        );
+        let registry = Arc::new(registry);
+        Self {
+            registry,
+            passes,
+            effects,
+            calls,
+            faults,
+            keys,
+        }
+    }
+
+    /// A pass over an object of this kind begins.
+    pub fn pass(&self, kind: Kind) -> Pass {
+        Pass {
+            passes: self.passes.clone(),
+            kind,
+            outcome: Outcome::Failed,
+            began: Instant::now(),
+        }
+    }
+
+    /// A step has had its effect; `step` is its name.
+    pub fn effect(&self, step: &'static str) {
+        self.effects.get_or_create(&EffectLabels { step }).inc();
+    }
+
+    /// A server was called through the connection `server`; `outcome` is `ok`, or the name of the
+    /// fault.
+    pub fn call(&self, server: &str, call: &'static str, outcome: &'static str) {
+        let labels = CallLabels {
+            server: server.to_owned(),
+            call,
+            outcome,
+        };
+        self.calls.get_or_create(&labels).inc();
+    }
+
+    /// Something keeps an object from its end; `reason` is the word in its condition.
+    pub fn fault(&self, kind: Kind, reason: &'static str) {
+        let labels = FaultLabels {
+            kind: kind.label(),
+            reason,
+        };
+        self.faults.get_or_create(&labels).inc();
+    }
+
+    /// So many keys in this state were seen through the connection `server`.
+    pub fn set_keys(&self, server: &str, state: KeyState, count: u32) {
+        self.keys
+            .get_or_create(&KeyLabels::new(server, state))
+            .set(i64::from(count));
+    }
+
+    /// The connection `server` is gone: nothing is known of its keys.
+    pub fn forget_keys(&self, server: &str) {
+        for state in KeyState::ALL {
+            self.keys.remove(&KeyLabels::new(server, state));
+        }
+    }
+
+    /// All of it, as text in the form of `OpenMetrics`.
+    pub fn encode(&self) -> Result<String, fmt::Error> {
+        let mut page = String::new();
+        text::encode(&mut page, &self.registry)?;
+        Ok(page)
+    }
+}
+
+impl KeyLabels {
+    fn new(server: &str, state: KeyState) -> Self {
+        Self {
+            server: server.to_owned(),
+            state: state.label(),
+        }
+    }
+}
+
+/// A pass that goes on. It is counted when it ends, however it ends: one that is dropped without
+/// a word has failed.
+#[derive(Debug)]
+pub struct Pass {
+    passes: Family<PassLabels, Histogram, fn() -> Histogram>,
+    kind: Kind,
+    outcome: Outcome,
+    began: Instant,
+}
+
+impl Pass {
+    /// The pass has come to its end.
+    pub fn ended(mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        let labels = PassLabels {
+            kind: self.kind.label(),
+            outcome: self.outcome.label(),
+        };
+        self.passes
+            .get_or_create(&labels)
+            .observe(self.began.elapsed().as_secs_f64());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passes_are_counted_however_they_end() {
+        let metrics = Metrics::new();
+        metrics.clone().pass(Kind::ApiKey).ended(Outcome::Changed);
+        metrics.pass(Kind::ApiKey).ended(Outcome::Unchanged);
+        drop(metrics.pass(Kind::ServiceAccount));
+        let page = metrics.encode().unwrap();
+        for labels in [
+            r#"kind="ApiKey",outcome="changed""#,
+            r#"kind="ApiKey",outcome="unchanged""#,
+            r#"kind="ServiceAccount",outcome="failed""#,
+        ] {
+            let line = format!("apikey_operator_pass_duration_seconds_count{{{labels}}} 1\n");
+            assert!(page.contains(&line), "{line}{page}");
+        }
+    }
+
+    #[test]
+    fn names_are_as_prometheus_has_them() {
+        let metrics = Metrics::new();
+        metrics.effect("mint");
+        metrics.call("team-a/octopus", "mint", "ok");
+        metrics.fault(Kind::ApiKey, "SecretConflict");
+        metrics.set_keys("team-a/octopus", KeyState::Managed, 3);
+        let page = metrics.encode().unwrap();
+        let version = env!("CARGO_PKG_VERSION");
+        for line in [
+            format!(r#"apikey_operator_build_info{{version="{version}"}} 1"#),
+            r#"apikey_operator_effects_total{step="mint"} 1"#.to_owned(),
+            r#"apikey_operator_server_calls_total{server="team-a/octopus",call="mint",outcome="ok"} 1"#
+                .to_owned(),
+            r#"apikey_operator_faults_total{kind="ApiKey",reason="SecretConflict"} 1"#.to_owned(),
+            r#"apikey_operator_keys{server="team-a/octopus",state="managed"} 3"#.to_owned(),
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line}\n{page}");
+        }
+        assert!(page.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn a_connection_that_is_gone_has_no_keys() {
+        let metrics = Metrics::new();
+        for state in KeyState::ALL {
+            metrics.set_keys("gone", state, 1);
+            metrics.set_keys("here", state, 1);
+        }
+        metrics.forget_keys("gone");
+        let page = metrics.encode().unwrap();
+        assert!(
+            !page.contains("gone") && page.matches("here").count() == 6,
+            "{page}"
+        );
+    }
+}
