@@ -15,13 +15,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{ClusterDeployServer, DeployServer};
 use crate::clock::{Clock, Entropy, OsEntropy, SystemClock};
-use crate::health::{self, Gate, Gates};
-use crate::metrics::Metrics;
 use crate::controllers::cluster::Cluster;
 use crate::controllers::facts::Stamp;
 use crate::controllers::report::Reporter;
 use crate::controllers::watch::{self, Bells, Guarded, Queues, Stores};
 use crate::controllers::{self, Ctx, Doors, Memories};
+use crate::health::{self, Gate, Gates};
+use crate::metrics::Metrics;
 use crate::plan::marker::Installation;
 use crate::plan::sweep::{Claim, Scope};
 use crate::servers::transport::{BadTrust, Network, Transport, Trust};
@@ -84,14 +84,25 @@ impl Doors for NetworkDoors {
 ///
 /// # Errors
 /// When the cluster cannot be reached at the start, or the address is taken.
-pub async fn run(settings: Settings, config: Config, stop: CancellationToken) -> anyhow::Result<()> {
+pub async fn run(
+    settings: Settings,
+    config: Config,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let (gates, metrics) = (Gates::closed(), Metrics::new());
     let listener = health::bind(settings.listen).await.with_context(|| {
-        format!("{} cannot be listened on: choose another --listen", settings.listen)
+        format!(
+            "{} cannot be listened on: choose another --listen",
+            settings.listen
+        )
     })?;
     let ending = CancellationToken::new();
-    let answers =
-        tokio::spawn(health::serve(listener, gates.clone(), metrics.clone(), ending.clone()));
+    let answers = tokio::spawn(health::serve(
+        listener,
+        gates.clone(),
+        metrics.clone(),
+        ending.clone(),
+    ));
     let identity = identity(&settings, &config).await?;
     tracing::info!(
         installation = identity.claim.installation.as_str(),
@@ -109,7 +120,9 @@ pub async fn run(settings: Settings, config: Config, stop: CancellationToken) ->
     operate(world, identity, Signs { gates, metrics }, stop).await;
     // Health is answered until the last pass is finished.
     ending.cancel();
-    answers.await.context("health was not answered to the end")??;
+    answers
+        .await
+        .context("health was not answered to the end")??;
     Ok(())
 }
 
@@ -243,7 +256,13 @@ pub async fn operate(world: World, identity: Identity, signs: Signs, stop: Cance
 }
 
 /// All controllers, until `stop` is cancelled.
-async fn passes(ctx: &Arc<Ctx>, stores: &Stores, queues: Queues, gates: &Gates, stop: &CancellationToken) {
+async fn passes(
+    ctx: &Arc<Ctx>,
+    stores: &Stores,
+    queues: Queues,
+    gates: &Gates,
+    stop: &CancellationToken,
+) {
     if stores.ready().await.is_err() {
         return;
     }

@@ -87,8 +87,9 @@ pub enum Verdict {
 /// # Errors
 /// When no cluster is known.
 pub async fn config() -> anyhow::Result<Config> {
-    let mut config =
-        Config::infer().await.context("no cluster is known: set KUBECONFIG, or run in a pod")?;
+    let mut config = Config::infer()
+        .await
+        .context("no cluster is known: set KUBECONFIG, or run in a pod")?;
     config.default_retry = false;
     Ok(config)
 }

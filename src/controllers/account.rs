@@ -558,7 +558,10 @@ async fn call(ctx: &Ctx, seen: &Seen, line: &Line, step: &Step) -> Result<Done, 
         )),
         Step::Find(Lookup::Id(id)) => match server.account(id).await {
             Ok(account) => Ok(Done::Found(Remote::Found(account))),
-            Err(Fault::NotFound) => still(line).await.map(|()| Done::Found(Remote::Absent)),
+            Err(Fault::NotFound) => line
+                .is_still_there()
+                .await
+                .map(|()| Done::Found(Remote::Absent)),
             Err(fault) => Err(fault),
         },
         Step::FindTeam(team) => Ok(Done::Team(team.clone(), server.find_team(team).await?)),
@@ -575,7 +578,7 @@ async fn call(ctx: &Ctx, seen: &Seen, line: &Line, step: &Step) -> Result<Done, 
             match ctx.lists.newer(server, &pair, *newer_than).await {
                 Ok(list) => Ok(Done::Looked(list)),
                 Err(Fault::NotFound) => {
-                    still(line).await?;
+                    line.is_still_there().await?;
                     Ok(Done::Looked(List {
                         began: seen.now,
                         keys: Vec::new(),
@@ -584,14 +587,18 @@ async fn call(ctx: &Ctx, seen: &Seen, line: &Line, step: &Step) -> Result<Done, 
                 Err(fault) => Err(fault),
             }
         }
-        Step::Revoke(account, key) => match server.revoke(account, key).await {
-            Ok(()) => Ok(Done::Revoked(key.clone())),
-            Err(Fault::NotFound) => still(line).await.map(|()| Done::Revoked(key.clone())),
-            Err(fault) => Err(fault),
-        },
+        Step::Revoke(account, key) => {
+            match server.revoke(account, key).await {
+                Err(Fault::NotFound) => line.is_still_there().await,
+                answer => answer,
+            }?;
+            ctx.lists
+                .drop_key(&(line.probe.identity.clone(), account.clone()), key);
+            Ok(Done::Revoked(key.clone()))
+        }
         Step::Delete(id) => match server.delete_account(id).await {
             Ok(()) => Ok(Done::Deleted),
-            Err(Fault::NotFound) => still(line).await.map(|()| Done::Deleted),
+            Err(Fault::NotFound) => line.is_still_there().await.map(|()| Done::Deleted),
             Err(fault) => Err(fault),
         },
         Step::Idle
@@ -602,19 +609,6 @@ async fn call(ctx: &Ctx, seen: &Seen, line: &Line, step: &Step) -> Result<Done, 
         | Step::Close => Err(Fault::Protocol(
             "this step is not a call to the server".to_owned(),
         )),
-    }
-}
-
-/// That something is gone is believed only of the server that we know.
-pub(super) async fn still(line: &Line) -> Result<(), Fault> {
-    let identity = line.server.identity().await?;
-    if identity == line.probe.identity {
-        Ok(())
-    } else {
-        Err(Fault::Protocol(format!(
-            "another server answers: {identity} instead of {}",
-            line.probe.identity
-        )))
     }
 }
 

@@ -589,27 +589,20 @@ async fn look(ctx: &Ctx, seen: &Seen, hands: &Hands, newer_than: Timestamp) -> O
         return Outcome::Stale;
     };
     let pair = (line.probe.identity.clone(), account.clone());
-    match ctx
+    let looked = match ctx
         .lists
         .newer(line.server.as_ref(), &pair, newer_than)
         .await
     {
+        // The account is gone, and its keys with it.
+        Err(Fault::NotFound) => line.is_still_there().await.map(|()| port::List {
+            began: seen.now,
+            keys: Vec::new(),
+        }),
+        answer => answer,
+    };
+    match looked {
         Ok(list) => Outcome::Done(Done::Looked(list)),
-        // The account is gone, and its keys with it; that it is really this server is checked.
-        Err(Fault::NotFound) => match line.server.identity().await {
-            Ok(identity) if identity == line.probe.identity => {
-                Outcome::Done(Done::Looked(port::List {
-                    began: seen.now,
-                    keys: Vec::new(),
-                }))
-            }
-            Ok(_) => failed(
-                ctx,
-                hands,
-                &Fault::Protocol("another server answers".to_owned()),
-            ),
-            Err(fault) => failed(ctx, hands, &fault),
-        },
         Err(fault) => failed(ctx, hands, &fault),
     }
 }
@@ -929,19 +922,16 @@ async fn revoke(ctx: &Ctx, seen: &Seen, hands: &mut Hands, id: &KeyId) -> Outcom
     let (Some(line), Some(account)) = (hands.line.clone(), &seen.base.account) else {
         return Outcome::Stale;
     };
-    match line.server.revoke(account, id).await {
-        Ok(()) => Outcome::Done(Done::Revoked(id.clone())),
-        Err(Fault::NotFound) => match line.server.identity().await {
-            Ok(identity) if identity == line.probe.identity => {
-                Outcome::Done(Done::Revoked(id.clone()))
-            }
-            Ok(_) => failed(
-                ctx,
-                hands,
-                &Fault::Protocol("another server answers".to_owned()),
-            ),
-            Err(fault) => failed(ctx, hands, &fault),
-        },
+    let gone = match line.server.revoke(account, id).await {
+        Err(Fault::NotFound) => line.is_still_there().await,
+        answer => answer,
+    };
+    match gone {
+        Ok(()) => {
+            ctx.lists
+                .drop_key(&(line.probe.identity.clone(), account.clone()), id);
+            Outcome::Done(Done::Revoked(id.clone()))
+        }
         Err(fault) => failed(ctx, hands, &fault),
     }
 }

@@ -4,11 +4,11 @@
 //! while one list is under way, others wait for it instead of asking the server again.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
-use crate::plan::port::{AccountId, Fault, List, ServerIdentity};
+use crate::plan::port::{AccountId, Fault, KeyId, List, ServerIdentity};
 use crate::servers::Server;
 
 /// Which account, wherever its ServiceAccount is.
@@ -17,34 +17,33 @@ pub type Pair = (ServerIdentity, AccountId);
 /// The newest list of each account.
 #[derive(Default)]
 pub struct Lists {
-    slots: Mutex<HashMap<Pair, Arc<tokio::sync::Mutex<Option<List>>>>>,
     newest: Mutex<HashMap<Pair, List>>,
+    turns: Mutex<HashMap<Pair, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl Lists {
     /// The newest list at hand, without asking.
     pub fn at_hand(&self, pair: &Pair) -> Option<List> {
-        self.newest
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(pair)
-            .cloned()
+        self.newest().get(pair).cloned()
     }
 
     /// A list that began strictly after `newer_than`: the one at hand, or a new one.
+    ///
+    /// # Errors
+    /// What the server answered instead; `Protocol` when it is another server than the pinned one.
     pub async fn newer(
         &self,
         server: &dyn Server,
         pair: &Pair,
         newer_than: Timestamp,
     ) -> Result<List, Fault> {
-        let slot = {
-            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(slots.entry(pair.clone()).or_default())
+        let turn = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(turns.entry(pair.clone()).or_default())
         };
-        let mut slot = slot.lock().await;
-        if let Some(list) = slot.as_ref().filter(|list| list.began > newer_than) {
-            return Ok(list.clone());
+        let _turn = turn.lock().await;
+        if let Some(list) = self.at_hand(pair).filter(|list| list.began > newer_than) {
+            return Ok(list);
         }
         let list = server.keys(&pair.1).await?;
         // An answer of another server than the pinned one says nothing about our keys.
@@ -55,22 +54,18 @@ impl Lists {
                 pair.0
             )));
         }
-        self.newest
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(pair.clone(), list.clone());
-        Ok(slot.insert(list).clone())
+        self.newest().insert(pair.clone(), list.clone());
+        Ok(list)
     }
 
-    /// Forgets an account.
-    pub fn forget(&self, pair: &Pair) {
-        self.slots
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(pair);
-        self.newest
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(pair);
+    /// A key is gone for sure: the list at hand does not show it any more.
+    pub fn drop_key(&self, pair: &Pair, key: &KeyId) {
+        if let Some(list) = self.newest().get_mut(pair) {
+            list.keys.retain(|listed| listed.id != *key);
+        }
+    }
+
+    fn newest(&self) -> MutexGuard<'_, HashMap<Pair, List>> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

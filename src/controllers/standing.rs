@@ -12,7 +12,7 @@ use jiff::SignedDuration;
 use crate::api::{Grant, ServerKind, ServerRef};
 use crate::plan::Stop;
 use crate::plan::grant::Allowance;
-use crate::plan::port::{AccountId, Probe};
+use crate::plan::port::{AccountId, Fault, Probe};
 use crate::plan::record::Uid;
 use crate::servers::Server;
 
@@ -66,6 +66,23 @@ pub struct Line {
     pub server: Arc<dyn Server>,
     /// What the last look found.
     pub probe: Probe,
+}
+
+impl Line {
+    /// That something is gone is believed only of the server that we know.
+    ///
+    /// # Errors
+    /// `Protocol` when another server answers.
+    pub async fn is_still_there(&self) -> Result<(), Fault> {
+        let (known, now) = (&self.probe.identity, self.server.identity().await?);
+        if now == *known {
+            Ok(())
+        } else {
+            Err(Fault::Protocol(format!(
+                "another server answers: {now} instead of {known}"
+            )))
+        }
+    }
 }
 
 impl PartialEq for Connection {

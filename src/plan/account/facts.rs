@@ -161,7 +161,9 @@ pub enum Records {
 pub struct Pass {
     /// When it began.
     pub began: Timestamp,
-    /// Whether the account was looked up.
+    /// Whether it has counted the keys of a list.
+    pub counted: bool,
+    /// When the account was looked up last.
     pub found_at: Option<Timestamp>,
     /// What went wrong, which ends the pass.
     pub setback: Option<Setback>,
@@ -180,6 +182,7 @@ impl Pass {
     pub fn begin(now: Timestamp, failures: u32) -> Self {
         Self {
             began: now,
+            counted: false,
             found_at: None,
             setback: None,
             revoked: Vec::new(),

@@ -40,6 +40,7 @@ pub fn fold(mut seen: Seen, step: &Step, done: Done) -> Seen {
         }
         Done::Looked(list) => {
             seen.counted = Some(list.began);
+            seen.pass.counted = true;
             seen.list = Some(list);
         }
         Done::Counted(census) => seen.census = census,

@@ -34,6 +34,10 @@ pub(super) fn keep(seen: &Seen) -> Result<Option<Step>, Stop> {
     let Some(id) = &seen.object.pins.account else {
         return claim(seen, route).map(Some);
     };
+    if seen.object.finalizer == Finalizer::Missing {
+        // `kubectl replace` drops it.
+        return Ok(Some(Step::Pin(seen.object.pins.clone())));
+    }
     if let Some(rival) = &seen.rival {
         return Err(conflict(rival));
     }
@@ -192,6 +196,16 @@ fn take(seen: &Seen, route: &Route, account: &RemoteAccount) -> Result<Step, Sto
     if mine {
         // The name was free when we asked for it, and no answer came: it is ours.
         return Ok(Step::Pin(pin(seen, route, account.id.clone(), Maker::Us)));
+    }
+    if seen.object.status.id.as_deref() == Some(account.id.as_str()) {
+        // `kubectl replace` drops what is durable; status still names the account that this
+        // ServiceAccount had. Unless it may adopt, it can only have made it.
+        let maker = if spec.adopt {
+            Maker::Somebody
+        } else {
+            Maker::Us
+        };
+        return Ok(Step::Pin(pin(seen, route, account.id.clone(), maker)));
     }
     if account.id == route.own.id {
         return Err(Stop::new(

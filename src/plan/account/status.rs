@@ -18,10 +18,7 @@ pub(super) fn record(seen: &Seen) -> Option<Step> {
 fn wanted(seen: &Seen) -> ServiceAccountStatus {
     let before = &seen.object.status;
     // Counts are those of a list that was counted in this pass, else they stay.
-    let counted = seen
-        .counted
-        .is_some_and(|began| began >= seen.pass.began || before.keys.is_none());
-    let counts = sweep::count(seen).filter(|_| counted);
+    let counts = sweep::count(seen).filter(|_| seen.pass.counted);
     let (keys, unknown) = match counts {
         Some((keys, unknown)) => (Some(keys), unknown),
         None => (before.keys, before.unknown.clone()),
@@ -131,11 +128,8 @@ pub(super) fn wake(seen: &Seen) -> Timestamp {
         after(seen.now, wait)
     });
     let landed = seen.object.pins.free_at.map(|at| after(at, LANDS_WITHIN));
-    let listed = seen
-        .list
-        .as_ref()
-        .map(|list| after(list.began, resync(seen)));
-    let soonest = [retry, landed, listed]
+    let recount = seen.counted.map(|began| after(began, resync(seen)));
+    let soonest = [retry, landed, recount]
         .into_iter()
         .flatten()
         .filter(|at| *at > seen.now)

@@ -25,11 +25,8 @@ enum Class {
 pub(super) fn step(seen: &Seen) -> Result<Option<Step>, Stop> {
     let route = seen.connection.as_ref().map_err(Clone::clone)?;
     let newer_than = after(seen.now, -route.resync);
-    let stale = seen
-        .list
-        .as_ref()
-        .is_none_or(|list| list.began <= newer_than);
-    if stale {
+    // An ApiKey's list serves as well, but has not been counted.
+    if seen.counted.is_none_or(|counted| counted <= newer_than) {
         return Ok(Some(Step::Look { newer_than }));
     }
     Ok(orphan(seen))
