@@ -15,8 +15,9 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// The most that is heard of a library, whatever is asked for. `kube_client` logs a body that does
 /// not parse, whole, as a warning; the others log headers or frames as they see them.
-const CEILING: [(&str, LevelFilter); 9] = [
+const CEILING: [(&str, LevelFilter); 10] = [
     ("kube_client", LevelFilter::ERROR),
+    ("kube_runtime", LevelFilter::WARN),
     ("h2", LevelFilter::INFO),
     ("hyper", LevelFilter::INFO),
     ("hyper_util", LevelFilter::INFO),

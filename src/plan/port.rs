@@ -222,6 +222,9 @@ pub struct Order {
     pub text: String,
     /// When it shall end.
     pub expires_at: Timestamp,
+    /// The request is sent by then, or not at all (`Throttled`): a late one could land when nobody
+    /// looks for it any more.
+    pub send_by: Timestamp,
 }
 
 /// What the server said of a key that it has just made. Its value is beside it, in

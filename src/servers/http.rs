@@ -147,6 +147,8 @@ pub(super) struct Ask<'a> {
     pub(super) body: Option<Value>,
     /// As whom.
     pub(super) badge: &'a Badge,
+    /// Not to be sent any later, where that matters.
+    pub(super) by: Option<Timestamp>,
 }
 
 impl Ask<'_> {
@@ -241,6 +243,9 @@ impl Http {
         let request = ask.request(&self.base)?;
         let slot = self.budget.enter().await?;
         let sent_at = self.clock.now();
+        if ask.by.is_some_and(|by| sent_at > by) {
+            return Err(Fault::Throttled { after: None });
+        }
         let start = Instant::now();
         let response = timeout(REQUEST, self.transport.send(request)).await;
         drop(slot);

@@ -116,6 +116,7 @@ fn order(account: &AccountId) -> Order {
         account: account.clone(),
         text: MARKER.to_owned(),
         expires_at: in_days(30),
+        send_by: in_days(1),
     }
 }
 

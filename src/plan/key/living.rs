@@ -468,10 +468,12 @@ pub(super) fn errand(seen: &Seen, intent: &Intent) -> Result<Errand, Stop> {
         home: &format!("{}/{}", object.namespace, object.name),
     };
     let text = marker::text(words, &mark(seen, intent), server.ability.marker_chars);
+    let send_by = after(intent.opened_at, SEND_WITHIN);
     let order = Order {
         account,
         text,
         expires_at: end.at,
+        send_by,
     };
     Ok(Errand {
         order,

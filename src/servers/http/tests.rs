@@ -33,6 +33,7 @@ async fn call(script: &Arc<Script>, method: Method) -> Result<Answer, Fault> {
             query,
             body,
             badge: &badge(),
+            by: None,
         })
         .await
 }
@@ -259,6 +260,7 @@ async fn a_server_that_asks_for_patience_is_left_alone_by_all() {
             query: Vec::new(),
             body: None,
             badge: &badge(),
+            by: None,
         };
         way.call(ask).await.map(drop)
     };
@@ -297,10 +299,29 @@ async fn a_server_that_does_not_answer_is_given_up() {
         query: Vec::new(),
         body: Some(json!({})),
         badge: &badge(),
+        by: None,
     };
     let fault = way.call(ask).await.err().unwrap();
     assert_eq!(fault, Fault::Uncertain("it took too long".to_owned()));
     assert_eq!((start.elapsed(), *silent.0.lock().unwrap()), (REQUEST, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_must_not_be_late_is_not_sent_late() {
+    let script = Script::new().says(200, "{}");
+    let way = Http::new(&script.connection(), |_| None).unwrap();
+    let now = way.clock.now();
+    for (by, sent) in [(now - SignedDuration::from_secs(1), false), (now, true)] {
+        let ask = Ask {
+            method: Method::POST,
+            route: Route::fixed("/api"),
+            query: Vec::new(),
+            body: Some(json!({})),
+            badge: &badge(),
+            by: Some(by),
+        };
+        assert_eq!(way.call(ask).await.is_ok(), sent);
+    }
 }
 
 #[tokio::test(start_paused = true)]

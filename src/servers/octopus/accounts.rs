@@ -251,6 +251,7 @@ mod tests {
                 account: id.clone(),
                 text: String::new(),
                 expires_at: jiff::Timestamp::MAX,
+                send_by: jiff::Timestamp::MAX,
             };
             let outcomes = [
                 client.account(&id).await.map(drop),

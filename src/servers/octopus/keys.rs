@@ -9,7 +9,7 @@ use super::{API_KEY, Octopus};
 use crate::plan::port::{AccountId, Fault, KeyId, List, Order, Own};
 use crate::secret::KeyMaterial;
 use crate::servers::Minted;
-use crate::servers::http::{Badge, Route};
+use crate::servers::http::{Ask, Badge, Route};
 
 impl Octopus {
     /// All keys of an account, the newest first. Keys that have ended stay listed.
@@ -32,10 +32,15 @@ impl Octopus {
         // Without an explicit end the server would choose one; it keeps no more than milliseconds.
         let expires = format!("{:.3}", order.expires_at);
         let body = json!({ "Purpose": order.text, "Expires": expires, "UserId": account });
-        let made: MadeKey = self
-            .send(Method::POST, all(&order.account)?, body)
-            .await?
-            .read()?;
+        let ask = Ask {
+            method: Method::POST,
+            route: all(&order.account)?,
+            query: Vec::new(),
+            body: Some(body),
+            badge: &self.badge,
+            by: Some(order.send_by),
+        };
+        let made: MadeKey = self.ask(ask).await?.read()?;
         if made.user_id.as_deref().is_some_and(|user| user != account) {
             return Err(Fault::Protocol("a key of another account".to_owned()));
         }
@@ -244,6 +249,7 @@ mod tests {
             account: user(),
             text: "deploys · ako1.a.b.c.1.d".to_owned(),
             expires_at: at("2026-12-22T02:00:00.1239Z"),
+            send_by: Timestamp::MAX,
         }
     }
 

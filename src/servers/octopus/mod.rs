@@ -103,6 +103,7 @@ impl Octopus {
             query: Vec::new(),
             body: None,
             badge,
+            by: None,
         })
         .await
     }
@@ -115,6 +116,7 @@ impl Octopus {
             query: Vec::new(),
             body: Some(body),
             badge,
+            by: None,
         })
         .await
     }
@@ -127,6 +129,7 @@ impl Octopus {
             query: Vec::new(),
             body: None,
             badge,
+            by: None,
         })
         .await
     }
@@ -200,6 +203,7 @@ impl Octopus {
             query,
             body: None,
             badge,
+            by: None,
         })
         .await
     }

@@ -54,6 +54,7 @@ impl Octopus {
             query,
             body: None,
             badge,
+            by: None,
         };
         Ok(self.http.call(ask).await?.read::<Me>()?.own())
     }
