@@ -1,2 +1,12 @@
-//! The integration tests: one binary, see `docs/design.md`.
-fn main() {}
+//! The integration tests: one binary, a ladder of rungs. A new rung is a `mod` line and an entry.
+
+mod chart;
+mod crds;
+mod ladder;
+mod layers;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ladder::climb([layers::rung(), crds::rung(), chart::rung()])
+}
