@@ -1,16 +1,18 @@
 //! [`ApiKey`]: one API key, for ever or for a while.
 
+mod status;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::CustomResource;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::{FreeForm, LocalRef, Period, SUBDOMAIN, definitions, label_value, period, rules, text};
+use super::{FreeForm, LocalRef, Period, definitions, label_value, period, rules, text};
+pub use status::{ApiKeyStatus, CurrentKey, LastFailure, Restarted, RetiringKey};
 
 /// An API key on a deploy server: minted there for a ServiceAccount, delivered in a Secret, proven
 /// to work, rotated before it expires, and revoked when this object is deleted.
@@ -24,64 +26,7 @@ use super::{FreeForm, LocalRef, Period, SUBDOMAIN, definitions, label_value, per
     status = "ApiKeyStatus",
     derive = "PartialEq",
     shortname = "apk",
-    category = "apikey-operator",
-    printcolumn(
-        name = "Account",
-        type_ = "string",
-        json_path = ".spec.serviceAccountRef.name",
-        description = "The ServiceAccount whose key this is"
-    ),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].status",
-        description = "Whether the Secret holds a key that works"
-    ),
-    printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
-        description = "Why"
-    ),
-    printcolumn(
-        name = "Expires",
-        type_ = "string",
-        json_path = ".status.current.expiresAt",
-        description = "When the key ends"
-    ),
-    printcolumn(
-        name = "Rotates",
-        type_ = "string",
-        json_path = ".status.rotateAt",
-        description = "When the next key is due"
-    ),
-    printcolumn(
-        name = "Secret",
-        type_ = "string",
-        json_path = ".status.secretName",
-        description = "The Secret that holds the key",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Key-ID",
-        type_ = "string",
-        json_path = ".status.current.id",
-        description = "The server's id of the key",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Serial",
-        type_ = "integer",
-        json_path = ".status.serial",
-        description = "The number of the key",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp",
-        description = "How old the ApiKey is"
-    )
+    category = "apikey-operator"
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = rules::api_key()))]
@@ -154,8 +99,7 @@ pub struct ApiKeySpec {
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = rules::rotation()))]
 pub struct Rotation {
-    /// `BeforeExpiry` makes a new key in time. `Never` makes one key only: at its end the ApiKey is
-    /// Expired for good and its Secret goes.
+    /// Whether a key is followed by another one.
     pub mode: RotationMode,
 
     /// How long before the expiry the next key is made: a period (`10d`), or a part of the lifetime
@@ -189,10 +133,10 @@ impl Default for Rotation {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(transform = definitions::meanings)]
 pub enum RotationMode {
-    /// A new key is made before the old one expires.
+    /// A new key is made and delivered before the old one expires.
     #[default]
     BeforeExpiry,
-    /// There is one key only, and an end.
+    /// There is one key only: at its end the ApiKey is Expired for good and its Secret goes.
     Never,
 }
 
@@ -204,7 +148,7 @@ pub struct Window {
     /// Example: `0 2 * * 1-5`.
     #[schemars(
         length(min = 9, max = 100),
-        regex(pattern = r"^[0-9A-Za-z*,/#?-]+( [0-9A-Za-z*,/#?-]+){4}$")
+        extend("x-kubernetes-validations" = rules::schedule())
     )]
     pub schedule: String,
 
@@ -216,7 +160,7 @@ pub struct Window {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 64),
-        regex(pattern = r"^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$")
+        extend("x-kubernetes-validations" = rules::time_zone())
     )]
     pub time_zone: Option<String>,
 }
@@ -287,9 +231,10 @@ impl JsonSchema for RenewBefore {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "pattern": format!("^[1-9][0-9]?%$|{}", period::PATTERN),
+            "pattern": period::or_percent(),
             "minLength": period::MIN_CHARS,
             "maxLength": period::MAX_CHARS,
+            "x-kubernetes-validations": rules::renew_before(),
         })
     }
 }
@@ -301,7 +246,7 @@ impl JsonSchema for RenewBefore {
 pub struct SecretSpec {
     /// The Secret's name. Immutable. Default: the ApiKey's name.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = SUBDOMAIN))]
+    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = rules::secret_name()))]
     pub name: Option<String>,
 
     /// The Secret's type: `Opaque`, or a type of your own. Immutable.
@@ -367,7 +312,6 @@ pub struct Workload {
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
-#[schemars(transform = definitions::meanings)]
 pub enum WorkloadKind {
     /// A Deployment.
     Deployment,
@@ -424,152 +368,41 @@ pub struct ElasticsearchKey {
     pub metadata: FreeForm,
 }
 
-/// What was found and done last: a mirror for people, never the ground of a decision.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct ApiKeyStatus {
-    /// The generation of the spec that this status speaks of; -1 until somebody has looked.
-    pub observed_generation: i64,
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
 
-    /// How things stand: Ready, Reconciling, Stalled, UpToDate, each with its reason.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
-    pub conditions: Vec<Condition>,
+    use super::{ApiKeySpec, ApiKeyStatus, RenewBefore};
 
-    /// The number of the current key among all keys of this ApiKey; 0 before the first one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub serial: Option<u64>,
-
-    /// The Secret that holds the key.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub secret_name: Option<String>,
-
-    /// Who asked for the key, as the admission policy saw it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub requested_by: Option<String>,
-
-    /// The key that is in the Secret.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub current: Option<CurrentKey>,
-
-    /// Replaced keys that still work for a while.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub retiring: Vec<RetiringKey>,
-
-    /// When the next rotation is due.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rotate_at: Option<Time>,
-
-    /// The text of the annotation `apikeys.dev/rotate` that was acted on last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_handled_rotate: Option<String>,
-
-    /// When this ApiKey expired for good or was revoked.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub finished_at: Option<Time>,
-
-    /// How many tries in a row have failed.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub failures: u32,
-
-    /// The last try that failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_failure: Option<LastFailure>,
-
-    /// Workloads that were restarted after the last rotation.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub restarted: Vec<Restarted>,
-}
-
-impl Default for ApiKeyStatus {
-    fn default() -> Self {
-        Self {
-            observed_generation: -1,
-            conditions: Vec::new(),
-            serial: None,
-            secret_name: None,
-            requested_by: None,
-            current: None,
-            retiring: Vec::new(),
-            rotate_at: None,
-            last_handled_rotate: None,
-            finished_at: None,
-            failures: 0,
-            last_failure: None,
-            restarted: Vec::new(),
+    #[test]
+    fn renew_before_is_a_period_or_a_percentage() {
+        for text in ["10d", "1d12h", "0s", "1%", "33%", "99%"] {
+            assert_eq!(text.parse::<RenewBefore>().unwrap().to_string(), text);
+        }
+        for text in [
+            "", "%", "0%", "00%", "100%", "05%", "1.5%", "-1%", "33 %", "10d%", "x",
+        ] {
+            assert!(text.parse::<RenewBefore>().is_err(), "{text:?}");
         }
     }
-}
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "serde's skip_serializing_if asks for it"
-)]
-fn is_zero(count: &u32) -> bool {
-    *count == 0
-}
-
-/// The key that is in the Secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct CurrentKey {
-    /// The server's id of the key.
-    pub id: String,
-    /// Its number among all keys of this ApiKey.
-    pub serial: u64,
-    /// The random part of the attempt that made it.
-    pub nonce: String,
-    /// What the server shows of the key's value to tell keys apart.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
-    /// When the server made it.
-    pub created_at: Time,
-    /// When it ends.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<Time>,
-    /// When it was seen to work.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub proven_at: Option<Time>,
-}
-
-/// A replaced key that still works for a while.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct RetiringKey {
-    /// The server's id of the key.
-    pub id: String,
-    /// Its number among all keys of this ApiKey.
-    pub serial: u64,
-    /// When the server made it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub created_at: Option<Time>,
-    /// When it ends by itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<Time>,
-    /// When it is revoked.
-    pub revoke_at: Time,
-}
-
-/// The last try that failed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct LastFailure {
-    /// Why, in the word of a condition's reason.
-    pub reason: String,
-    /// Why, in a sentence.
-    pub message: String,
-    /// When.
-    pub at: Time,
-}
-
-/// A workload that was restarted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Restarted {
-    /// Its kind.
-    pub kind: WorkloadKind,
-    /// Its name.
-    pub name: String,
-    /// When.
-    pub at: Time,
+    #[test]
+    fn what_is_not_given_has_its_default_and_is_not_written() {
+        let given = json!({ "serviceAccountRef": { "name": "ci" } });
+        let spec: ApiKeySpec = serde_json::from_value(given).unwrap();
+        let written = json!({
+            "serviceAccountRef": { "name": "ci" },
+            "rotation": { "mode": "BeforeExpiry", "overlap": "24h" },
+            "secret": { "type": "Opaque", "keepPrevious": false, "adopt": false },
+            "revoked": false,
+            "suspend": false,
+            "deletionPolicy": "Revoke",
+        });
+        assert_eq!(serde_json::to_value(spec).unwrap(), written);
+        let status: ApiKeyStatus = serde_json::from_value(json!({})).unwrap();
+        assert_eq!(
+            serde_json::to_value(status).unwrap(),
+            json!({ "observedGeneration": -1 })
+        );
+    }
 }

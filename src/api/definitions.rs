@@ -1,19 +1,22 @@
-//! The definitions of the kinds (CRDs), made from the types: as objects and as files.
+//! The definitions of the kinds (CRDs), made from the types; as files in [`files`].
 //!
-//! Invariant: the same types give the same bytes; every field has a description; an API server
-//! takes each definition without a warning. `cargo crds` writes the files, a test checks them.
+//! Invariant: every field has a description, and an API server takes each definition without a
+//! warning.
 
-use std::fmt;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+mod files;
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use std::fmt::Write as _;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceColumnDefinition, CustomResourceDefinition,
+};
 use kube::CustomResourceExt;
 use schemars::Schema;
 use serde_json::{Map, Value, json};
 
-use super::{ApiKey, ClusterDeployServer, DeployServer, ServiceAccount};
+pub use files::{CrdFile, CrdsError, Paths, check_crds, crds_yaml, write_crds};
+
+use super::{ApiKey, ClusterDeployServer, DeployServer, ServiceAccount, columns};
 
 /// The formats of ours that an API server knows; it warns of any other.
 const FORMATS: [&str; 3] = ["date-time", "int32", "int64"];
@@ -24,140 +27,21 @@ const MEANINGS: &str = "title";
 
 /// The definitions of all kinds.
 pub fn all_crds() -> Vec<CustomResourceDefinition> {
-    [
-        DeployServer::crd(),
-        ClusterDeployServer::crd(),
-        ServiceAccount::crd(),
-        ApiKey::crd(),
+    vec![
+        polished(DeployServer::crd(), &columns::connection()),
+        polished(ClusterDeployServer::crd(), &columns::connection()),
+        polished(ServiceAccount::crd(), &columns::service_account()),
+        polished(ApiKey::crd(), &columns::api_key()),
     ]
-    .into_iter()
-    .map(polished)
-    .collect()
 }
 
-/// A definition as a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CrdFile {
-    /// The file's name, without a folder.
-    pub name: String,
-    /// Its whole text.
-    pub text: String,
-}
-
-/// The definitions of all kinds as files, one a kind.
-pub fn crds_yaml() -> Result<Vec<CrdFile>, serde_saphyr::ser::Error> {
-    all_crds()
-        .iter()
-        .map(|crd| {
-            let yaml = serde_saphyr::to_string(crd)?;
-            Ok(CrdFile {
-                name: format!("{}.yaml", crd.spec.names.plural),
-                text: format!("# Made by `cargo crds` from src/api.\n{yaml}"),
-            })
-        })
-        .collect()
-}
-
-/// Why the files of definitions could not be written, or are not good.
-#[derive(Debug, thiserror::Error)]
-pub enum CrdsError {
-    /// A definition cannot be put into words.
-    #[error("a definition does not serialize")]
-    Yaml(#[from] serde_saphyr::ser::Error),
-    /// A file or folder cannot be used.
-    #[error("cannot use {path}", path = .0.display())]
-    Io(PathBuf, #[source] io::Error),
-    /// Files differ from what the types say, are missing, or are left over.
-    #[error("not what src/api says, run `cargo crds`: {0}")]
-    Drifted(Paths),
-}
-
-/// Some files, shown with blanks between them.
-#[derive(Debug)]
-pub struct Paths(pub Vec<PathBuf>);
-
-impl fmt::Display for Paths {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, path) in self.0.iter().enumerate() {
-            write!(f, "{}{}", if n == 0 { "" } else { " " }, path.display())?;
-        }
-        Ok(())
-    }
-}
-
-/// Writes the files into each of the folders, and takes out YAML files of kinds that are no more.
-/// Says which files it has changed.
-pub fn write_crds(folders: &[&Path]) -> Result<Vec<PathBuf>, CrdsError> {
-    let changed = drifted(folders)?;
-    let files = crds_yaml()?;
-    for path in &changed {
-        let wanted = files.iter().find(|file| path.ends_with(&file.name));
-        match wanted {
-            Some(file) => {
-                if let Some(folder) = path.parent() {
-                    fs::create_dir_all(folder).map_err(|e| CrdsError::Io(folder.into(), e))?;
-                }
-                fs::write(path, &file.text)
-            }
-            None => fs::remove_file(path),
-        }
-        .map_err(|e| CrdsError::Io(path.clone(), e))?;
-    }
-    Ok(changed)
-}
-
-/// Fails with [`CrdsError::Drifted`] unless each of the folders holds the files as they would be
-/// written, and no other YAML file.
-pub fn check_crds(folders: &[&Path]) -> Result<(), CrdsError> {
-    let drifted = drifted(folders)?;
-    if drifted.is_empty() {
-        Ok(())
-    } else {
-        Err(CrdsError::Drifted(Paths(drifted)))
-    }
-}
-
-fn drifted(folders: &[&Path]) -> Result<Vec<PathBuf>, CrdsError> {
-    let files = crds_yaml()?;
-    let mut drifted = Vec::new();
-    for folder in folders {
-        for file in &files {
-            let path = folder.join(&file.name);
-            match fs::read_to_string(&path) {
-                Ok(text) if text == file.text => {}
-                Ok(_) => drifted.push(path),
-                Err(e) if e.kind() == io::ErrorKind::NotFound => drifted.push(path),
-                Err(e) => return Err(CrdsError::Io(path, e)),
-            }
-        }
-        drifted.extend(left_over(folder, &files)?);
-    }
-    Ok(drifted)
-}
-
-fn left_over(folder: &Path, files: &[CrdFile]) -> Result<Vec<PathBuf>, CrdsError> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(CrdsError::Io(folder.into(), e)),
-    };
-    let mut paths = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(|e| CrdsError::Io(folder.into(), e))?.path();
-        let yaml = path
-            .extension()
-            .is_some_and(|extension| extension == "yaml");
-        if yaml && !files.iter().any(|file| path.ends_with(&file.name)) {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    Ok(paths)
-}
-
-/// Turns what the derives make into what we publish; see [`polish`].
-fn polished(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+/// Turns what the derive makes into what we publish: with columns, and see [`polish`].
+fn polished(
+    mut crd: CustomResourceDefinition,
+    columns: &[CustomResourceColumnDefinition],
+) -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
+        version.additional_printer_columns = Some(columns.to_vec());
         let Some(validation) = &mut version.schema else {
             continue;
         };
@@ -168,7 +52,7 @@ fn polished(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
         polish(&mut schema);
         // The derive describes the object as "auto-generated", and the spec as the kind.
         schema["description"] = schema["properties"]["spec"]["description"].take();
-        schema["properties"]["spec"]["description"] = json!("What is wished.");
+        schema["properties"]["spec"]["description"] = json!("What is wanted.");
         schema["properties"]["status"]["description"] = json!("What was found and done last.");
         // An object that nobody has looked at yet is "in progress" to kstatus, not "current".
         schema["properties"]["status"]["default"] = json!({ "observedGeneration": -1 });
@@ -181,7 +65,8 @@ fn polished(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
 /// - no `nullable`: an API server then takes a `null` for a field that is not given;
 /// - no `oneOf`: its errors say nothing to people; a rule stands in its place;
 /// - no format that an API server does not know;
-/// - descriptions without the line breaks of our sources, with the meanings of an enum's values.
+/// - descriptions without the line breaks of our sources, with the default, which `kubectl explain`
+///   does not show by itself, and with the meanings of an enum's values.
 fn polish(value: &mut Value) {
     if let Value::Object(schema) = value {
         for keyword in ["nullable", "oneOf"] {
@@ -194,11 +79,14 @@ fn polish(value: &mut Value) {
             schema.remove("format");
         }
         let meanings = schema.remove(MEANINGS);
+        let default = schema.get("default").and_then(said);
         if let Some(Value::String(text)) = schema.get_mut("description") {
             *text = flowing(text);
+            if let Some(default) = default {
+                let _ = write!(text, " Default: {default}.");
+            }
             if let Some(Value::String(meanings)) = meanings {
-                text.push_str("\n\n");
-                text.push_str(&meanings);
+                let _ = write!(text, "\n\n{meanings}");
             }
         }
         for nested in ["properties", "additionalProperties", "items"] {
@@ -210,6 +98,16 @@ fn polish(value: &mut Value) {
                 None => {}
             }
         }
+    }
+}
+
+/// A default in words; nothing for one that is told by its parts.
+fn said(default: &Value) -> Option<String> {
+    match default {
+        Value::String(word) => Some(format!("`{word}`")),
+        Value::Array(items) => Some(items.iter().filter_map(said).collect::<Vec<_>>().join(", ")),
+        Value::Bool(_) | Value::Number(_) => Some(format!("`{default}`")),
+        Value::Null | Value::Object(_) => None,
     }
 }
 
@@ -248,11 +146,11 @@ fn line(variant: &Map<String, Value>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::fs;
 
     use serde_json::Value;
 
-    use super::{CrdsError, FORMATS, all_crds, check_crds, crds_yaml, write_crds};
+    use super::super::{CATEGORY, GROUP, VERSION};
+    use super::{FORMATS, all_crds};
 
     /// Calls back with each schema of each kind, and where it is.
     fn each_schema(look: &mut impl FnMut(&str, &Value)) {
@@ -318,13 +216,42 @@ mod tests {
     }
 
     #[test]
+    fn names_are_those_of_our_constants() {
+        for crd in all_crds() {
+            assert_eq!(crd.spec.group, GROUP);
+            assert_eq!(crd.spec.versions[0].name, VERSION);
+            assert_eq!(crd.spec.names.categories, Some(vec![CATEGORY.to_owned()]));
+        }
+    }
+
+    #[test]
+    fn every_default_is_said() {
+        let mut defaults = 0;
+        each_schema(&mut |path, schema| {
+            let Some(default) = schema.get("default").filter(|default| !default.is_object()) else {
+                return;
+            };
+            defaults += 1;
+            let description = schema["description"].as_str().unwrap();
+            let times = description.matches("Default: ").count();
+            assert_eq!(
+                times, 1,
+                "{path} has the default {default}, but says {description}"
+            );
+        });
+        assert!(defaults > 20);
+    }
+
+    #[test]
     fn what_enum_values_mean_is_said_where_they_are_used() {
         let mut enums = 0;
         each_schema(&mut |path, schema| {
             let Some(words) = schema["enum"].as_array() else {
                 return;
             };
-            if path.ends_with("[]") {
+            // The name of a kind of Kubernetes says what it is.
+            let kinds = words[0] == "Deployment" || words[0] == "ConfigMap";
+            if path.ends_with("[]") || kinds {
                 return;
             }
             enums += 1;
@@ -337,7 +264,7 @@ mod tests {
                 );
             }
         });
-        assert!(enums > 10);
+        assert!(enums >= 10);
     }
 
     #[test]
@@ -350,44 +277,5 @@ mod tests {
             assert_eq!(conditions["x-kubernetes-list-type"], "map");
             assert_eq!(conditions["x-kubernetes-list-map-keys"][0], "type");
         }
-    }
-
-    #[test]
-    fn the_files_are_the_same_each_time_and_read_back() {
-        let files = crds_yaml().unwrap();
-        assert_eq!(files, crds_yaml().unwrap());
-        for (file, crd) in files.iter().zip(all_crds()) {
-            let read: Value = serde_saphyr::from_str(&file.text).unwrap();
-            assert_eq!(read, serde_json::to_value(&crd).unwrap(), "{}", file.name);
-        }
-    }
-
-    #[test]
-    fn drift_is_named_and_written_away() {
-        let folder = tempfile::tempdir().unwrap();
-        let (one, two) = (folder.path().join("one"), folder.path().join("two"));
-        let folders = [one.as_path(), two.as_path()];
-
-        assert_eq!(write_crds(&folders).unwrap().len(), 8);
-        check_crds(&folders).unwrap();
-        assert_eq!(write_crds(&folders).unwrap().len(), 0);
-
-        fs::write(one.join("apikeys.yaml"), "edited").unwrap();
-        fs::write(two.join("oldkinds.yaml"), "left over").unwrap();
-        fs::remove_file(two.join("serviceaccounts.yaml")).unwrap();
-        let Err(CrdsError::Drifted(paths)) = check_crds(&folders) else {
-            panic!("no drift")
-        };
-        assert_eq!(
-            paths.0,
-            [
-                one.join("apikeys.yaml"),
-                two.join("serviceaccounts.yaml"),
-                two.join("oldkinds.yaml")
-            ]
-        );
-
-        assert_eq!(write_crds(&folders).unwrap().len(), 3);
-        check_crds(&folders).unwrap();
     }
 }

@@ -6,6 +6,7 @@
 //! real API server.
 
 mod api_key;
+mod columns;
 pub mod conditions;
 mod definitions;
 mod period;
@@ -66,6 +67,10 @@ pub mod label {
     pub const CREDENTIAL: &str = "apikeys.dev/credential";
     /// The value of [`CREDENTIAL`] that offers.
     pub const OFFERED: &str = "true";
+    /// On the Secrets that we make, with the value [`OPERATOR`]: by it they are watched.
+    pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+    /// The value of [`MANAGED_BY`].
+    pub const OPERATOR: &str = "apikey-operator";
 }
 
 /// The annotations. The names are given once and never change.
@@ -95,6 +100,8 @@ pub mod annotation {
     pub const CREATED_AT: &str = "apikeys.dev/created-at";
     /// On a Secret: when the key in it ends.
     pub const EXPIRES_AT: &str = "apikeys.dev/expires-at";
+    /// On a Secret: a digest of the templates that its entries were rendered from.
+    pub const SHAPE: &str = "apikeys.dev/shape";
     /// On a Secret: the names of the entries that we wrote.
     pub const ENTRIES: &str = "apikeys.dev/entries";
     /// On a Secret: id, serial and revokeAt of each replaced key.
@@ -178,9 +185,6 @@ impl FreeForm {
     }
 }
 
-/// The pattern of the names of most objects of Kubernetes (RFC 1123 subdomain).
-const SUBDOMAIN: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
-
 /// The schema of a text of at most so many characters.
 fn text(most: u32) -> serde_json::Value {
     serde_json::json!({ "type": "string", "maxLength": most })
@@ -191,7 +195,7 @@ fn label_value() -> serde_json::Value {
     serde_json::json!({
         "type": "string",
         "maxLength": 63,
-        "pattern": "^([A-Za-z0-9]([-._A-Za-z0-9]*[A-Za-z0-9])?)?$",
+        "x-kubernetes-validations": rules::label_value(),
     })
 }
 

@@ -15,6 +15,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// What the schema accepts: days, hours, minutes, seconds, in this order, at least one of them.
 /// An empty text matches too; [`MIN_CHARS`] refuses it.
 pub(super) const PATTERN: &str = "^([0-9]{1,5}d)?([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$";
+/// What the schema accepts for a period or a percentage.
+pub(super) fn or_percent() -> String {
+    format!("^[1-9][0-9]?%$|{PATTERN}")
+}
+
 /// The shortest period is one digit and one unit.
 pub(super) const MIN_CHARS: usize = 2;
 /// The longest is all four parts with all their digits.
@@ -144,6 +149,7 @@ impl JsonSchema for Period {
             "pattern": PATTERN,
             "minLength": MIN_CHARS,
             "maxLength": MAX_CHARS,
+            "x-kubernetes-validations": super::rules::period(),
         })
     }
 }

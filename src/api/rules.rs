@@ -9,7 +9,12 @@
 //! An optional field that is immutable is compared where it is *held*, with `has()`: a rule on the
 //! field itself would let it be taken away and then set anew.
 
+mod values;
+
 use kube::core::Rule;
+
+use super::period::PATTERN;
+pub(super) use values::*;
 
 /// The keyword under which a schema carries its rules.
 pub(super) type Rules = Vec<Rule>;
@@ -32,20 +37,44 @@ fn immutable_option(field: &str) -> Rule {
     .message(format!("{field} is immutable; it can neither be changed, nor added, nor removed").as_str())
 }
 
-/// The length of a period in seconds. CEL's own durations know no days: they are split off.
+/// The length of a period in seconds. CEL's own durations know no days: they are split off. Only
+/// for a text that is a period, see [`is_period`].
 fn seconds(period: &str) -> String {
     format!(
-        "((({period}).contains('d') ? int(({period}).split('d')[0]) * 86400 : 0) \
-         + (({period}).endsWith('d') ? 0 : int(duration(({period}).contains('d') ? ({period}).split('d')[1] : ({period})).getSeconds())))"
+        "(({period}.contains('d') ? int({period}.split('d')[0]) * 86400 : 0) \
+         + ({period}.endsWith('d') ? 0 : int(duration({period}.contains('d') ? {period}.split('d')[1] : {period}).getSeconds())))"
     )
 }
 
-/// Refuses an optional period that is shorter than so many seconds.
+/// Whether a text is a period. Rules that reckon with one must ask first: what the schema's pattern
+/// refuses is shown to them all the same.
+fn is_period(text: &str) -> String {
+    format!("{text}.matches('{PATTERN}')")
+}
+
+/// Refuses a period, where there is one, that is shorter than so many seconds.
 fn at_least(field: &str, least: u32, message: &str) -> Rule {
+    let period = format!("self.{field}");
     rule(
         format!(
-            "!has(self.{field}) || {} >= {least}",
-            seconds(&format!("self.{field}"))
+            "!has({period}) || !{} || {} >= {least}",
+            is_period(&period),
+            seconds(&period)
+        ),
+        message,
+    )
+}
+
+/// Refuses two periods, where both are there, unless they are in this order.
+fn in_order(shorter: &str, operator: &str, longer: &str, message: &str) -> Rule {
+    let (shorter, longer) = (format!("self.{shorter}"), format!("self.{longer}"));
+    rule(
+        format!(
+            "!has({shorter}) || !has({longer}) || !{} || !{} || {} {operator} {}",
+            is_period(&shorter),
+            is_period(&longer),
+            seconds(&shorter),
+            seconds(&longer),
         ),
         message,
     )
@@ -53,18 +82,15 @@ fn at_least(field: &str, least: u32, message: &str) -> Rule {
 
 /// Rules of an ApiKey's spec.
 pub(super) fn api_key() -> Rules {
-    let renew_before = "self.rotation.renewBefore";
     vec![
         immutable("serviceAccountRef"),
         immutable_option("secret.name"),
         immutable("secret.type"),
         at_least("lifetime", 60, "lifetime must be at least one minute"),
-        rule(
-            format!(
-                "!has(self.lifetime) || !has({renew_before}) || {renew_before}.endsWith('%') || {} < {}",
-                seconds(renew_before),
-                seconds("self.lifetime"),
-            ),
+        in_order(
+            "rotation.renewBefore",
+            "<",
+            "lifetime",
             "rotation.renewBefore must be shorter than lifetime",
         ),
         rule(
@@ -80,20 +106,6 @@ pub(super) fn rotation() -> Rules {
         "self.mode != 'Never' || !(has(self.renewBefore) || has(self.windows))",
         "renewBefore and windows have no meaning with mode Never: the key is not replaced",
     )]
-}
-
-/// Rules of a text that is shown on the server beside a key.
-pub(super) fn shown_text() -> Rules {
-    vec![
-        rule(
-            r"!self.matches(r'[\p{Cc}\p{Zl}\p{Zp}\x{202a}-\x{202e}\x{2066}-\x{2069}]')",
-            "must not contain line breaks, control characters or marks that change the direction of text",
-        ),
-        rule(
-            "!self.contains('ako1.') && !self.contains('·')",
-            "must contain neither 'ako1.' nor '·': the operator parts and marks the text on the server with them",
-        ),
-    ]
 }
 
 /// Rules of an ApiKey's Secret.
@@ -183,30 +195,6 @@ pub(super) fn service_account() -> Rules {
     ]
 }
 
-/// Rules of a user name.
-pub(super) fn username() -> Rules {
-    vec![rule(
-        r"self.matches(r'^[^\p{Cc}\p{Zl}\p{Zp}]+$') && self == self.trim()",
-        "must be one line without control characters, and neither begin nor end with a blank",
-    )]
-}
-
-/// Rules of a name that people read.
-pub(super) fn one_line() -> Rules {
-    vec![rule(
-        r"!self.matches(r'[\p{Cc}\p{Zl}\p{Zp}]')",
-        "must be one line without control characters",
-    )]
-}
-
-/// Rules of an e-mail address.
-pub(super) fn email() -> Rules {
-    vec![rule(
-        r"self.matches(r'^[^@\s]+@[^@\s]+$')",
-        "must be an e-mail address",
-    )]
-}
-
 /// Rules of a team.
 pub(super) fn team() -> Rules {
     vec![
@@ -219,14 +207,6 @@ pub(super) fn team() -> Rules {
             "space goes with name; an id needs none",
         ),
     ]
-}
-
-/// Rules of an OIDC issuer.
-pub(super) fn issuer() -> Rules {
-    vec![rule(
-        r"self.matches(r'^https://[^\s/?#@]+(/[^\s?#]*)?$')",
-        "must be an https address without user, query and fragment",
-    )]
 }
 
 /// Rules of any connection.
@@ -261,10 +241,7 @@ pub(super) fn connection() -> Rules {
             "!has(self.tls) || self.url.startsWith('https:') || (has(self.authUrl) && self.authUrl.startsWith('https:'))",
             "tls has no meaning for an http address",
         ),
-        rule(
-            format!("{} >= 10", seconds("self.resync")),
-            "resync must be at least 10 seconds",
-        ),
+        at_least("resync", 10, "resync must be at least 10 seconds"),
     ]
 }
 
@@ -300,14 +277,6 @@ fn exactly_one(ways: &[&str]) -> String {
     format!("[{}].filter(given, given).size() == 1", given.join(", "))
 }
 
-/// Rules of an address.
-pub(super) fn address() -> Rules {
-    vec![rule(
-        r"self.matches(r'^https?://[^\s/?#@]+(/[^\s?#]*)?$') && isURL(self)",
-        "must be an address like https://server.example.org or https://example.org/prefix, without user, query and fragment",
-    )]
-}
-
 /// Rules of the trust in certificates.
 pub(super) fn tls() -> Rules {
     vec![
@@ -331,12 +300,10 @@ pub(super) fn key_policy() -> Rules {
             60,
             "defaultLifetime must be at least one minute",
         ),
-        rule(
-            format!(
-                "!has(self.maxLifetime) || !has(self.defaultLifetime) || {} <= {}",
-                seconds("self.defaultLifetime"),
-                seconds("self.maxLifetime"),
-            ),
+        in_order(
+            "defaultLifetime",
+            "<=",
+            "maxLifetime",
             "defaultLifetime must not be longer than maxLifetime",
         ),
     ]
@@ -348,14 +315,6 @@ pub(super) fn grant() -> Rules {
         "maxLifetime",
         60,
         "maxLifetime must be at least one minute",
-    )]
-}
-
-/// Rules of the patterns of user names.
-pub(super) fn username_patterns() -> Rules {
-    vec![rule(
-        r"self.all(pattern, pattern.matches(r'^([^{}\p{Cc}]|[{]namespace[}])+$'))",
-        "a pattern may hold '*' and {namespace}, and no other braces",
     )]
 }
 

@@ -3,12 +3,16 @@
 //!
 //! Both are a [`Connection`]; only the second has grants, and may sign in without a stored secret.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, LabelSelector, Time};
+mod grant;
+mod status;
+
 use kube::CustomResource;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-use super::{ForeignKeys, KeyCounts, Management, Period, definitions, rules};
+use super::{Period, definitions, rules};
+pub use grant::{Grant, GrantedNamespaces, NamespacesFrom};
+pub use status::{ConnectionStatus, Identity, KeyExpiryStatus};
 
 /// A connection to a deploy server, for the ServiceAccounts and ApiKeys of its own namespace.
 #[derive(CustomResource, JsonSchema, Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,49 +25,7 @@ use super::{ForeignKeys, KeyCounts, Management, Period, definitions, rules};
     status = "ConnectionStatus",
     derive = "PartialEq",
     shortname = "dsrv",
-    category = "apikey-operator",
-    printcolumn(
-        name = "Type",
-        type_ = "string",
-        json_path = ".spec.type",
-        description = "What kind of server it is"
-    ),
-    printcolumn(
-        name = "URL",
-        type_ = "string",
-        json_path = ".spec.url",
-        description = "Where the server answers"
-    ),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].status",
-        description = "Whether the server can be used"
-    ),
-    printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
-        description = "Why"
-    ),
-    printcolumn(
-        name = "Version",
-        type_ = "string",
-        json_path = ".status.version",
-        description = "The server's version"
-    ),
-    printcolumn(
-        name = "Keys",
-        type_ = "integer",
-        json_path = ".status.keys.managed",
-        description = "How many keys are in use"
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp",
-        description = "How old the connection is"
-    )
+    category = "apikey-operator"
 )]
 #[schemars(extend("x-kubernetes-validations" = rules::deploy_server()))]
 pub struct DeployServerSpec {
@@ -83,49 +45,7 @@ pub struct DeployServerSpec {
     status = "ConnectionStatus",
     derive = "PartialEq",
     shortname = "cdsrv",
-    category = "apikey-operator",
-    printcolumn(
-        name = "Type",
-        type_ = "string",
-        json_path = ".spec.type",
-        description = "What kind of server it is"
-    ),
-    printcolumn(
-        name = "URL",
-        type_ = "string",
-        json_path = ".spec.url",
-        description = "Where the server answers"
-    ),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].status",
-        description = "Whether the server can be used"
-    ),
-    printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
-        description = "Why"
-    ),
-    printcolumn(
-        name = "Version",
-        type_ = "string",
-        json_path = ".status.version",
-        description = "The server's version"
-    ),
-    printcolumn(
-        name = "Keys",
-        type_ = "integer",
-        json_path = ".status.keys.managed",
-        description = "How many keys are in use"
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp",
-        description = "How old the connection is"
-    )
+    category = "apikey-operator"
 )]
 #[schemars(extend("x-kubernetes-validations" = rules::cluster_deploy_server()))]
 pub struct ClusterDeployServerSpec {
@@ -319,7 +239,6 @@ pub struct CaRef {
 
 /// What kind of object holds certificates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(transform = definitions::meanings)]
 pub enum CaKind {
     /// A ConfigMap.
     ConfigMap,
@@ -365,175 +284,4 @@ pub struct KeyPolicy {
     /// shorter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_lifetime: Option<Period>,
-}
-
-/// What some namespaces may ask for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = rules::grant()))]
-pub struct Grant {
-    /// Which namespaces.
-    pub namespaces: GrantedNamespaces,
-
-    /// The kinds of management that their ServiceAccounts may use.
-    #[serde(default = "managed_alone")]
-    #[schemars(length(min = 1, max = 3), extend("x-kubernetes-list-type" = "set"))]
-    pub management: Vec<Management>,
-
-    /// Patterns of the user names that they may use: `*` stands for any text, `{namespace}` for the
-    /// asking namespace.
-    #[serde(default = "own_usernames")]
-    #[schemars(length(max = 32), inner(length(min = 1, max = 256)), extend("x-kubernetes-list-type" = "set", "x-kubernetes-validations" = rules::username_patterns()))]
-    pub usernames: Vec<String>,
-
-    /// Whether they may take over accounts that exist already.
-    #[serde(default)]
-    pub adopt: bool,
-
-    /// Names or ids of the teams that their accounts may join; `*` for any.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 100), inner(length(min = 1, max = 200)), extend("x-kubernetes-list-type" = "set"))]
-    pub teams: Vec<String>,
-
-    /// Names of the roles that their accounts may have; `*` for any.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 100), inner(length(min = 1, max = 507)), extend("x-kubernetes-list-type" = "set"))]
-    pub roles: Vec<String>,
-
-    /// Whether they may give accounts external logins and OIDC identities.
-    #[serde(default)]
-    pub logins: bool,
-
-    /// What they may choose for keys that no operator made.
-    #[serde(default = "report_alone")]
-    #[schemars(length(min = 1, max = 2), extend("x-kubernetes-list-type" = "set"))]
-    pub foreign_keys: Vec<ForeignKeys>,
-
-    /// Whether they may leave keys and accounts behind (deletionPolicy `Retain`).
-    #[serde(default = "yes")]
-    pub retain: bool,
-
-    /// The longest lifetime that their ApiKeys may ask for. Default: that of the key policy.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_lifetime: Option<Period>,
-}
-
-fn managed_alone() -> Vec<Management> {
-    vec![Management::Managed]
-}
-
-fn own_usernames() -> Vec<String> {
-    vec!["{namespace}.*".to_owned()]
-}
-
-fn report_alone() -> Vec<ForeignKeys> {
-    vec![ForeignKeys::Report]
-}
-
-fn yes() -> bool {
-    true
-}
-
-/// Which namespaces a grant is for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = rules::granted_namespaces()))]
-pub struct GrantedNamespaces {
-    /// How they are chosen.
-    pub from: NamespacesFrom,
-
-    /// Their names; with `from: Names`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(min = 1, max = 200), inner(length(min = 1, max = 63)), extend("x-kubernetes-list-type" = "set"))]
-    pub names: Vec<String>,
-
-    /// Their labels; with `from: Selector`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub selector: Option<LabelSelector>,
-}
-
-/// How the namespaces of a grant are chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[schemars(transform = definitions::meanings)]
-pub enum NamespacesFrom {
-    /// All namespaces.
-    All,
-    /// Those that are named.
-    Names,
-    /// Those with the labels.
-    Selector,
-}
-
-/// What was found and done last: a mirror for people, never the ground of a decision.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct ConnectionStatus {
-    /// The generation of the spec that this status speaks of; -1 until somebody has looked.
-    pub observed_generation: i64,
-
-    /// How things stand: Ready, Reconciling, Stalled, each with its reason.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
-    pub conditions: Vec<Condition>,
-
-    /// The server's version, as it says it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
-
-    /// The account behind the connection's own credential.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub identity: Option<Identity>,
-
-    /// The server's own rules for the expiry of keys.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub key_expiry: Option<KeyExpiryStatus>,
-
-    /// When the connection's own credential ends, where that can be known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub credential_expires_at: Option<Time>,
-
-    /// How many ServiceAccounts use the connection.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub accounts: Option<u32>,
-
-    /// How many keys their accounts have on the server, at the last resync.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub keys: Option<KeyCounts>,
-}
-
-impl Default for ConnectionStatus {
-    fn default() -> Self {
-        Self {
-            observed_generation: -1,
-            conditions: Vec::new(),
-            version: None,
-            identity: None,
-            key_expiry: None,
-            credential_expires_at: None,
-            accounts: None,
-            keys: None,
-        }
-    }
-}
-
-/// An account on the server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Identity {
-    /// Its id.
-    pub id: String,
-    /// Its user name.
-    pub username: String,
-}
-
-/// A server's own rules for the expiry of keys.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct KeyExpiryStatus {
-    /// How many days a key lives that asks for nothing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub default_days: Option<u32>,
-    /// How many days a key may live at most.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_days: Option<u32>,
 }

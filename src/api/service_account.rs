@@ -20,49 +20,7 @@ use super::{FreeForm, KeyCounts, definitions, rules, text};
     status = "ServiceAccountStatus",
     derive = "PartialEq",
     shortname = "dsa",
-    category = "apikey-operator",
-    printcolumn(
-        name = "Server",
-        type_ = "string",
-        json_path = ".spec.serverRef.name",
-        description = "The connection to the server"
-    ),
-    printcolumn(
-        name = "Username",
-        type_ = "string",
-        json_path = ".status.username",
-        description = "The account's user name"
-    ),
-    printcolumn(
-        name = "ID",
-        type_ = "string",
-        json_path = ".status.id",
-        description = "The server's id of the account"
-    ),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].status",
-        description = "Whether the account is as declared"
-    ),
-    printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
-        description = "Why"
-    ),
-    printcolumn(
-        name = "Keys",
-        type_ = "integer",
-        json_path = ".status.keys.managed",
-        description = "How many of its keys are in use"
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp",
-        description = "How old the ServiceAccount is"
-    )
+    category = "apikey-operator"
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = rules::service_account()))]

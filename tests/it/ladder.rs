@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use testbed::control_plane::{Binaries, ControlPlane};
 use tokio::runtime::{Handle, Runtime};
@@ -24,7 +24,13 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// What all tests stand on.
 #[derive(Default)]
 pub(crate) struct Ground {
-    control_plane: OnceCell<ControlPlane>,
+    control_plane: OnceCell<Result<ControlPlane, NoControlPlane>>,
+}
+
+/// Why there is none. It is not tried again: building takes minutes.
+enum NoControlPlane {
+    Missing(Missing),
+    Broken(String),
 }
 
 impl Ground {
@@ -34,18 +40,23 @@ impl Ground {
     /// # Errors
     /// [`Missing`] when it cannot be built on this machine; else why it does not start.
     pub(crate) async fn control_plane(&self) -> Result<&ControlPlane> {
-        self.control_plane
-            .get_or_try_init(async || {
-                let binaries = match Binaries::obtain().await {
-                    Err(error) if !runs("go", "version") => {
-                        return Err(Missing(format!("{error:#}")).into());
-                    }
-                    result => result?,
-                };
-                ControlPlane::start(&binaries).await
-            })
-            .await
+        match self.control_plane.get_or_init(start).await {
+            Ok(control_plane) => Ok(control_plane),
+            Err(NoControlPlane::Missing(missing)) => Err(missing.clone().into()),
+            Err(NoControlPlane::Broken(why)) => Err(anyhow!(why.clone())),
+        }
     }
+}
+
+async fn start() -> Result<ControlPlane, NoControlPlane> {
+    let broken = |error| NoControlPlane::Broken(format!("{error:#}"));
+    let binaries = match Binaries::obtain().await {
+        Err(error) if !runs("go", "version") => {
+            return Err(NoControlPlane::Missing(Missing(format!("{error:#}"))));
+        }
+        result => result.map_err(broken)?,
+    };
+    ControlPlane::start(&binaries).await.map_err(broken)
 }
 
 fn runs(program: &str, arg: &str) -> bool {
@@ -59,7 +70,7 @@ fn runs(program: &str, arg: &str) -> bool {
 }
 
 /// This machine lacks what a test needs: the test is ignored, for this reason.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Missing(pub(crate) String);
 
 impl fmt::Display for Missing {
@@ -136,7 +147,7 @@ fn try_climb(rungs: impl IntoIterator<Item = Rung>) -> Result<ExitCode> {
     let arguments = Arguments::from_args();
     let conclusion = libtest_mimic::run(&arguments, trials);
     let ground = Arc::into_inner(ground).context("a test goes on after its end")?;
-    if let Some(control_plane) = ground.control_plane.into_inner() {
+    if let Some(Ok(control_plane)) = ground.control_plane.into_inner() {
         runtime.block_on(control_plane.stop())?;
     }
     if !arguments.list {
