@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{ClusterDeployServer, DeployServer};
 use crate::clock::{Clock, Entropy, OsEntropy, SystemClock};
 use crate::controllers::cluster::Cluster;
-use crate::controllers::facts::Stamp;
+pub use crate::controllers::facts::Stamp;
 use crate::controllers::report::Reporter;
 use crate::controllers::watch::{self, Bells, Guarded, Queues, Stores};
 use crate::controllers::{self, Ctx, Doors, Memories};
@@ -158,27 +158,9 @@ async fn identity(settings: &Settings, config: &Config) -> anyhow::Result<Identi
         .operator_namespace
         .clone()
         .unwrap_or_else(|| config.default_namespace.clone());
-    let client = Client::try_from(config.clone())?;
-    let installation = match &settings.installation {
-        Some(installation) => installation.clone(),
-        None => {
-            let namespaces: Api<Namespace> = Api::all(client);
-            let system = namespaces
-                .get("kube-system")
-                .await
-                .context("the cluster's own identity (namespace kube-system) cannot be read")?;
-            let authority = config
-                .root_cert
-                .iter()
-                .flatten()
-                .map(|der| crate::plan::marker::digest(&[&String::from_utf8_lossy(der)]))
-                .collect::<String>();
-            Installation::derive(
-                &system.metadata.uid.unwrap_or_default(),
-                &authority,
-                &format!("{own_namespace}/{}", settings.release),
-            )
-        }
+    let installation = match settings.installation.clone() {
+        Some(installation) => installation,
+        None => installation(config, &format!("{own_namespace}/{}", settings.release)).await?,
     };
     let host = config
         .cluster_url
@@ -210,6 +192,24 @@ async fn identity(settings: &Settings, config: &Config) -> anyhow::Result<Identi
         own_namespace,
         stamp: settings.stamp,
     })
+}
+
+/// The installation that this cluster, by its own identity and its authority, and this release are.
+async fn installation(config: &Config, release: &str) -> anyhow::Result<Installation> {
+    let namespaces: Api<Namespace> = Api::all(Client::try_from(config.clone())?);
+    let system = namespaces
+        .get("kube-system")
+        .await
+        .context("the cluster's own identity (namespace kube-system) cannot be read")?;
+    let authorities = config.root_cert.iter().flatten();
+    let authority: Vec<String> = authorities
+        .map(|der| String::from_utf8_lossy(der).into_owned())
+        .collect();
+    Ok(Installation::derive(
+        &system.metadata.uid.unwrap_or_default(),
+        &authority.concat(),
+        release,
+    ))
 }
 
 /// Watches, and lets every kind's passes run, until `stop` is cancelled; passes that have begun are

@@ -150,7 +150,7 @@ pub enum CrdsMode {
 }
 
 /// The folders that hold the definitions, seen from the root of the repository.
-const FOLDERS: [&str; 2] = ["crds", "charts/apikey-operator/crds"];
+pub const FOLDERS: [&str; 2] = ["crds", "charts/apikey-operator/crds"];
 
 impl CrdsArgs {
     /// Does what is asked for, and writes what there is to say to `out`.

@@ -3,10 +3,9 @@
 use std::io::{Write as _, stderr, stdout};
 use std::process::ExitCode;
 
-use apikey_operator::app::{self, Settings};
+use apikey_operator::app::{self, Settings, Stamp};
 use apikey_operator::check::{self, Verdict};
 use apikey_operator::cli::{Cli, Command, RunArgs, Trust};
-use apikey_operator::controllers::facts::Stamp;
 use apikey_operator::telemetry;
 use clap::Parser as _;
 

@@ -35,7 +35,7 @@ pub struct Memory {
     /// The newest version that a write of ours has made.
     version: Option<String>,
     /// The account and its teams as they were looked up last, and when.
-    looked: Option<(Timestamp, Remote, Vec<(TeamRef, Option<RemoteTeam>)>)>,
+    looked: Option<Looked>,
     /// When the list began from which keys were counted last.
     counted: Option<Timestamp>,
     /// How many passes in a row have had a setback.
@@ -43,6 +43,9 @@ pub struct Memory {
     /// A setback that is waited out.
     patience: Option<Patience>,
 }
+
+/// The account and its teams as they were looked up, and when.
+type Looked = (Timestamp, Remote, Vec<(TeamRef, Option<RemoteTeam>)>);
 
 /// What a pass holds in its hands besides the facts.
 struct Hands {
@@ -613,7 +616,7 @@ async fn call(ctx: &Ctx, seen: &Seen, line: &Line, step: &Step) -> Result<Done, 
 }
 
 /// A write on the ServiceAccount that the API server refuses.
-fn refused(why: String) -> Done {
+fn refused(why: &str) -> Done {
     let stop = Stop::new(
         Reason::Rejected,
         format!("The API server refuses a write on this ServiceAccount: {why}"),

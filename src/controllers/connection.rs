@@ -35,12 +35,15 @@ pub struct Memory {
     /// The newest version that a write of ours has made.
     version: Option<String>,
     /// The client, and what it was made from.
-    client: Option<(Making, Result<Arc<dyn Server>, Stop>)>,
+    client: Option<(Making, Client)>,
     /// What may be asked of the server; it outlives clients.
     budget: Option<Arc<Budget>>,
     /// The last look with this client.
     look: Option<Look>,
 }
+
+/// The client for a server, or why there is none.
+type Client = Result<Arc<dyn Server>, Stop>;
 
 /// What a client was made from: when it differs, another client is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,10 +62,11 @@ pub trait Link: Kind + Serialize + Debug + Send + Sync + 'static {
     /// What was said of it last.
     fn status(&self) -> ConnectionStatus;
     /// The same, with this status.
+    #[must_use]
     fn with(&self, status: ConnectionStatus) -> Self;
     /// Where it is.
     fn place(&self) -> Place;
-    /// The namespace of its Secrets and ConfigMaps.
+    /// The namespace where its Secrets and the like are.
     fn home(&self, own_namespace: &str) -> String;
 }
 
@@ -145,11 +149,11 @@ pub fn suspect(ctx: &Ctx, place: &Place, fault: &Fault) {
         | Fault::Conflict(_)
         | Fault::Rejected(_) => return,
     }
-    if let Some(mut memory) = ctx.memories.connections.get(place) {
-        if memory.look.as_ref().is_some_and(|look| look.found.is_ok()) {
-            memory.look = None;
-            ctx.memories.connections.put(place.clone(), memory);
-        }
+    let memory = ctx.memories.connections.get(place);
+    let believed = |memory: &Memory| memory.look.as_ref().is_some_and(|look| look.found.is_ok());
+    if let Some(mut memory) = memory.filter(believed) {
+        memory.look = None;
+        ctx.memories.connections.put(place.clone(), memory);
     }
     ctx.bells.connection(place);
 }
@@ -649,6 +653,12 @@ enum Flow {
     Refused(String),
 }
 
+impl Flow {
+    fn refused(why: &str) -> Self {
+        Self::Refused(why.to_owned())
+    }
+}
+
 /// Lets ServiceAccounts know what the connection is worth.
 fn publish<L: Link>(
     ctx: &Ctx,
@@ -712,7 +722,7 @@ fn tell(place: &Place, did: &[&'static str], seen: &Seen) {
             "connection {name}: {fault}"
         ),
         Some(Ok(_)) | None => {
-            tracing::info!(server.name = name, steps, "connection {name}: {steps}")
+            tracing::info!(server.name = name, steps, "connection {name}: {steps}");
         }
     }
 }
@@ -740,25 +750,7 @@ async fn act<L: Link>(
 ) -> Outcome<Flow> {
     match step {
         Step::Idle => Outcome::Stale,
-        Step::Probe => {
-            let Some(server) = &hands.server else {
-                return Outcome::Stale;
-            };
-            let found = server.probe().await;
-            let before = seen.look.as_ref().map_or(0, |look| look.failures);
-            let failures = if found.is_ok() {
-                0
-            } else {
-                before.saturating_add(1)
-            };
-            seen.look = Some(Look {
-                at: ctx.clock.now(),
-                found,
-                failures,
-            });
-            memory.look.clone_from(&seen.look);
-            Outcome::Done(Flow::On)
-        }
+        Step::Probe => probe(ctx, seen, hands, memory).await,
         Step::Pin(pin) => {
             let annotations = vec![
                 (annotation::SERVER_IDENTITY, Some(pin.identity.to_string())),
@@ -795,36 +787,8 @@ async fn act<L: Link>(
         }
         Step::Hold => hold(ctx, seen, hands).await,
         Step::GiveUp => give_up(ctx, seen, hands).await,
-        Step::Count => match ctx.cluster.all::<ServiceAccount>().await {
-            Ok(accounts) => {
-                let accounts: Vec<_> = accounts
-                    .into_iter()
-                    .filter_map(|account| account.0.ok())
-                    .collect();
-                seen.accounts = dependents(place, &accounts);
-                seen.counted_live = true;
-                Outcome::Done(Flow::On)
-            }
-            Err(lapse) => Outcome::Unanswered(lapse.to_string()),
-        },
-        Step::Record(status) => {
-            let before = hands.object.status().conditions;
-            match ctx
-                .cluster
-                .record(&hands.object.with((**status).clone()))
-                .await
-            {
-                Ok(object) => {
-                    hands.object = object;
-                    seen.status = hands.object.status();
-                    ctx.reporter
-                        .flipped(&hands.object, "Reconcile", &before, &seen.status.conditions)
-                        .await;
-                    Outcome::Done(Flow::On)
-                }
-                Err(lapse) => Outcome::of_lapse(lapse, Flow::Refused),
-            }
-        }
+        Step::Count => count(ctx, place, seen).await,
+        Step::Record(status) => record(ctx, seen, hands, (**status).clone()).await,
         Step::Close => {
             let closed = change(
                 ctx,
@@ -843,13 +807,73 @@ async fn act<L: Link>(
     }
 }
 
+async fn probe<L: Link>(
+    ctx: &Ctx,
+    seen: &mut Seen,
+    hands: &Hands<L>,
+    memory: &mut Memory,
+) -> Outcome<Flow> {
+    let Some(server) = &hands.server else {
+        return Outcome::Stale;
+    };
+    let found = server.probe().await;
+    let before = seen.look.as_ref().map_or(0, |look| look.failures);
+    let failures = if found.is_ok() {
+        0
+    } else {
+        before.saturating_add(1)
+    };
+    seen.look = Some(Look {
+        at: ctx.clock.now(),
+        found,
+        failures,
+    });
+    memory.look.clone_from(&seen.look);
+    Outcome::Done(Flow::On)
+}
+
+async fn count(ctx: &Ctx, place: &Place, seen: &mut Seen) -> Outcome<Flow> {
+    match ctx.cluster.all::<ServiceAccount>().await {
+        Ok(accounts) => {
+            let accounts: Vec<_> = accounts
+                .into_iter()
+                .filter_map(|account| account.0.ok())
+                .collect();
+            seen.accounts = dependents(place, &accounts);
+            seen.counted_live = true;
+            Outcome::Done(Flow::On)
+        }
+        Err(lapse) => Outcome::Unanswered(lapse.to_string()),
+    }
+}
+
+async fn record<L: Link>(
+    ctx: &Ctx,
+    seen: &mut Seen,
+    hands: &mut Hands<L>,
+    status: ConnectionStatus,
+) -> Outcome<Flow> {
+    let before = hands.object.status().conditions;
+    match ctx.cluster.record(&hands.object.with(status)).await {
+        Ok(object) => {
+            hands.object = object;
+            seen.status = hands.object.status();
+            ctx.reporter
+                .flipped(&hands.object, "Reconcile", &before, &seen.status.conditions)
+                .await;
+            Outcome::Done(Flow::On)
+        }
+        Err(lapse) => Outcome::of_lapse(lapse, Flow::refused),
+    }
+}
+
 async fn change<L: Link>(ctx: &Ctx, hands: &mut Hands<L>, marks: Marks) -> Outcome<Flow> {
     match ctx.cluster.mark(&hands.object, &marks).await {
         Ok(object) => {
             hands.object = object;
             Outcome::Done(Flow::On)
         }
-        Err(lapse) => Outcome::of_lapse(lapse, Flow::Refused),
+        Err(lapse) => Outcome::of_lapse(lapse, Flow::refused),
     }
 }
 
@@ -869,7 +893,7 @@ async fn hold<L: Link>(ctx: &Ctx, seen: &mut Seen, hands: &mut Hands<L>) -> Outc
             });
             Outcome::Done(Flow::On)
         }
-        Err(lapse) => Outcome::of_lapse(lapse, Flow::Refused),
+        Err(lapse) => Outcome::of_lapse(lapse, Flow::refused),
     }
 }
 
@@ -894,7 +918,7 @@ async fn give_up<L: Link>(ctx: &Ctx, seen: &mut Seen, hands: &mut Hands<L>) -> O
         };
         match ctx.cluster.mark_secret(&secret, &marks).await {
             Ok(_) | Err(Lapse::NotFound) => {}
-            Err(lapse) => return Outcome::of_lapse(lapse, Flow::Refused),
+            Err(lapse) => return Outcome::of_lapse(lapse, Flow::refused),
         }
     }
     seen.giving_up = false;

@@ -90,14 +90,14 @@ pub fn secret(
     let named = annotated(meta, annotation::API_KEY).is_some_and(|text| text.starts_with(&home))
         && annotated(meta, annotation::INSTALLATION) == Some(installation.as_str());
     if !owned && !named {
-        let owner = meta.owner_references.iter().flatten().next();
-        let whose = owner.map_or_else(
+        let first = meta.owner_references.iter().flatten().next();
+        let whose = first.map_or_else(
             || "nobody who is known here made it".to_owned(),
             |owner| format!("it belongs to {} {}", owner.kind, owner.name),
         );
         return key::Secret::Foreign(whose);
     }
-    let owner = if owned { Owner::ApiKey } else { Owner::Nobody };
+    let keeper = if owned { Owner::ApiKey } else { Owner::Nobody };
     key::Secret::Ours(Held {
         uid: self::uid(meta),
         resource_version: meta.resource_version.clone().unwrap_or_default(),
@@ -107,8 +107,8 @@ pub fn secret(
             .map(parse_retiring)
             .unwrap_or_default(),
         rotate_handled: annotated(meta, annotation::ROTATE_HANDLED).map(ToOwned::to_owned),
-        dress: dress(meta, object, owner),
-        owner,
+        dress: dress(meta, object, keeper),
+        owner: keeper,
     })
 }
 

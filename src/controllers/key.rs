@@ -96,7 +96,7 @@ pub async fn reconcile(ctx: &Ctx, object: ApiKey) -> Action {
             // Its account or connection has not been looked at yet in this process.
             return Action::await_change();
         };
-        match pass(ctx, seen, hands, &mut memory).await {
+        match Box::pin(pass(ctx, seen, hands, &mut memory)).await {
             End::Settled(action) => {
                 ctx.memories.keys.set(uid, memory);
                 return action;
@@ -558,7 +558,7 @@ async fn act(ctx: &Ctx, seen: &Seen, hands: &mut Hands, step: &Step) -> Outcome<
 }
 
 /// A write on the ApiKey that the API server refuses.
-fn refused(why: String) -> Done {
+fn refused(why: &str) -> Done {
     let stop = Stop::new(
         Reason::Rejected,
         format!("The API server refuses a write on this ApiKey: {why}"),
@@ -945,7 +945,7 @@ async fn unpublish(ctx: &Ctx, hands: &mut Hands) -> Outcome<Done> {
             hands.secret = None;
             Outcome::Done(Done::Unpublished)
         }
-        Err(lapse) => Outcome::of_lapse(lapse, |why| Done::Failed(secret_refused(&why))),
+        Err(lapse) => Outcome::of_lapse(lapse, |why| Done::Failed(secret_refused(why))),
     }
 }
 
@@ -980,7 +980,7 @@ async fn amend(ctx: &Ctx, hands: &mut Hands, amendment: Amendment) -> Outcome<Do
                 }
             }
         }
-        Err(lapse) => Outcome::of_lapse(lapse, |why| Done::Failed(secret_refused(&why))),
+        Err(lapse) => Outcome::of_lapse(lapse, |why| Done::Failed(secret_refused(why))),
     }
 }
 

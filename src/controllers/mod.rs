@@ -136,10 +136,10 @@ pub enum Outcome<D> {
 
 impl<D> Outcome<D> {
     /// What a write that did not work amounts to, when a refusal is the caller's affair.
-    fn of_lapse(lapse: Lapse, refused: impl FnOnce(String) -> D) -> Self {
+    fn of_lapse(lapse: Lapse, refused: impl FnOnce(&str) -> D) -> Self {
         match lapse {
             Lapse::Conflict | Lapse::NotFound => Self::Stale,
-            Lapse::Refused(why) => Self::Done(refused(why)),
+            Lapse::Refused(why) => Self::Done(refused(&why)),
             Lapse::NoAnswer(why) => Self::Unanswered(why),
         }
     }

@@ -12,6 +12,7 @@ pub mod fault;
 pub mod grant;
 pub mod key;
 pub mod marker;
+pub mod pattern;
 pub mod port;
 pub mod record;
 pub mod rotation;

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use reqwest::Url;
 
+use crate::plan::pattern::fits;
+
 /// The servers that connections may lead to.
 #[derive(Debug, Clone, Default)]
 pub struct Allowed {
@@ -36,9 +38,8 @@ impl Allowed {
         {
             return Err(format!("{host} is the Kubernetes API server"));
         }
-        let fits =
-            |pattern: &String| crate::plan::grant::wildcard(&pattern.to_ascii_lowercase(), &host);
-        if self.hosts.is_empty() || self.hosts.iter().any(fits) {
+        let allowed = |pattern: &String| fits(&pattern.to_ascii_lowercase(), &host);
+        if self.hosts.is_empty() || self.hosts.iter().any(allowed) {
             Ok(())
         } else {
             Err(format!(

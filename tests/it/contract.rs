@@ -9,9 +9,9 @@ mod keys;
 mod leaks;
 mod octopus;
 
-use std::future::Future;
 use std::sync::Arc;
 
+use crate::ladder::Rung;
 use anyhow::Context as _;
 use apikey_operator::clock::{Clock as _, SystemClock};
 use apikey_operator::plan::port::{
@@ -23,7 +23,6 @@ use apikey_operator::servers::{
     Budget, Connection, Credential, Kind, Limits, Minted, Server, Turns, connect,
 };
 use jiff::{SignedDuration, Timestamp};
-use libtest_mimic::Trial;
 use testbed::twins::journal::{done, sent};
 use testbed::twins::tcp::Listening;
 use testbed::twins::{Door, Effect, Fault as Wrong, Rule, Twin};
@@ -134,38 +133,17 @@ fn label<T>(outcome: &Result<T, Fault>) -> &'static str {
     outcome.as_ref().map_or_else(Fault::label, |_| "ok")
 }
 
-/// One test on a stage of its own.
-fn trial<T: Twin, F>(
-    name: &str,
-    stage: fn() -> anyhow::Result<Stage<T>>,
-    test: impl FnOnce(Stage<T>) -> F + Send + 'static,
-) -> Trial
-where
-    F: Future<Output = anyhow::Result<()>>,
-{
-    Trial::test(name, move || {
-        let mut runtime = tokio::runtime::Builder::new_current_thread();
-        let runtime = runtime.enable_all().build()?;
-        let played = runtime.block_on(async { test(stage()?).await });
-        played.map_err(|error| format!("{error:?}").into())
-    })
-}
-
-/// Tests, named after their functions.
-macro_rules! trials {
-    ($kind:literal, $stage:path: $($test:path),* $(,)?) => {
-        vec![$($crate::contract::trial(
-            concat!("contract::", $kind, "::", stringify!($test)),
-            $stage,
-            $test,
-        )),*]
+/// Adds tests, named after their functions, each on a stage of its own.
+macro_rules! suite {
+    ($rung:expr, $kind:literal, $stage:path: $($test:path),* $(,)?) => {
+        $rung$(.test(concat!($kind, "::", stringify!($test)), async |_| $test($stage()?).await))*
     };
 }
-use trials;
+use suite;
 
-/// All tests of the contract.
-pub(crate) fn all() -> Vec<Trial> {
-    let mut all = trials!("octopus", octopus::stage:
+/// All tests of the contract: one line a server.
+pub(crate) fn rung() -> Rung {
+    let rung = suite!(Rung::new("contract"), "octopus", octopus::stage:
         keys::a_new_key_is_listed_and_works,
         keys::a_revoked_key_is_gone_and_nothing_else_is,
         keys::every_key_is_listed,
@@ -182,8 +160,7 @@ pub(crate) fn all() -> Vec<Trial> {
         leaks::no_fault_tells_a_secret,
         leaks::no_log_tells_a_secret,
     );
-    all.extend(octopus::all());
-    all
+    octopus::own(rung)
 }
 
 /// How many calls [`every_call`] makes; each needs one request to fail.

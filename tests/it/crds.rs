@@ -8,25 +8,87 @@
 mod cases;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use apikey_operator::api::{ApiKey, ClusterDeployServer, DeployServer, ServiceAccount, check_crds};
+use apikey_operator::api::{
+    ApiKey, ClusterDeployServer, DeployServer, ServiceAccount, check_crds, crds_yaml,
+};
+use apikey_operator::cli::FOLDERS;
+use futures::{StreamExt as _, stream};
 use serde_json::Value;
+use testbed::control_plane::ControlPlane;
+use testbed::process::run;
 
-pub(crate) use cases::cases;
+use self::cases::cases;
+use crate::ladder::{Ground, Rung};
+
+/// The rung.
+pub(crate) fn rung() -> Rung {
+    Rung::new("crds")
+        .plain("files_are_current", files_are_current)
+        .plain("cases_are_sound", cases_are_sound)
+        .test(
+            "an_api_server_keeps_the_rules",
+            an_api_server_keeps_the_rules,
+        )
+}
+
+/// Installs the definitions, and returns when they are served. May be done again and again.
+pub(crate) async fn install(control_plane: &ControlPlane) -> Result<()> {
+    let files: Vec<String> = crds_yaml()?.into_iter().map(|file| file.text).collect();
+    let mut apply = control_plane.kubectl();
+    apply.args(["apply", "--server-side", "--filename=-"]);
+    run(apply, &files.join("\n---\n")).await?;
+    let mut wait = control_plane.kubectl();
+    wait.args([
+        "wait",
+        "--for=condition=Established",
+        "--timeout=60s",
+        "crd",
+        "--all",
+    ]);
+    run(wait, "").await?;
+    Ok(())
+}
+
+async fn an_api_server_keeps_the_rules(ground: Arc<Ground>) -> Result<()> {
+    let control_plane = ground.control_plane().await?;
+    install(control_plane).await?;
+    let namespace = format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {NAMESPACE}}}}}");
+    control_plane.apply(&namespace).await?;
+    let apply = async |manifest: &str| {
+        let mut apply = control_plane.kubectl();
+        apply.args(["apply", "--output=json", "--filename=-"]);
+        run(apply, manifest).await
+    };
+    let wrong: Vec<String> = stream::iter(cases())
+        .map(async |case| {
+            let played = play(&case, apply).await;
+            played
+                .err()
+                .map(|error| format!("{}: {error:#}", case.name))
+        })
+        .buffered(AT_A_TIME)
+        .filter_map(std::future::ready)
+        .collect()
+        .await;
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+/// So many cases are played at a time.
+const AT_A_TIME: usize = 4;
 
 /// Where the cases of namespaced kinds are played.
-pub(crate) const NAMESPACE: &str = "crds";
-
-/// The folders that hold the definitions.
-const FOLDERS: [&str; 1] = ["crds"];
+const NAMESPACE: &str = "crds";
 
 /// Fails when the files in the repository are not what the types say.
 pub(crate) fn files_are_current() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folders = FOLDERS.map(|folder| root.join(folder));
-    let folders: Vec<&Path> = folders.iter().map(AsRef::as_ref).collect();
+    let folders: Vec<&Path> = folders.iter().map(PathBuf::as_path).collect();
     Ok(check_crds(&folders)?)
 }
 
@@ -111,10 +173,6 @@ pub(crate) fn cases_are_sound() -> Result<()> {
 
 /// Plays one case. `apply` applies a manifest as `kubectl apply -o json` does, and returns the
 /// object as it is stored, or fails with the API server's words.
-#[expect(
-    dead_code,
-    reason = "played as soon as the control plane is part of the testbed"
-)]
 pub(crate) async fn play(case: &Case, apply: impl AsyncFn(&str) -> Result<String>) -> Result<()> {
     let spec = match case.change {
         Change::Create(spec) => spec,

@@ -1,9 +1,18 @@
-//! The integration tests: one binary, see `docs/design.md`.
+//! The integration tests: one binary, a ladder of rungs. A new rung is a `mod` line and an entry.
 
+mod chart;
 mod contract;
+mod crds;
+mod ladder;
+mod layers;
 
-use libtest_mimic::Arguments;
+use std::process::ExitCode;
 
-fn main() -> std::process::ExitCode {
-    libtest_mimic::run(&Arguments::from_args(), contract::all()).exit_code()
+fn main() -> ExitCode {
+    ladder::climb([
+        layers::rung(),
+        contract::rung(),
+        crds::rung(),
+        chart::rung(),
+    ])
 }

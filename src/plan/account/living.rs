@@ -17,11 +17,10 @@ pub(super) fn step(seen: &Seen) -> Step {
         return Step::Pin(pins.clone());
     }
     if seen.pass.setback.is_none() {
-        match keep(seen)
-            .and_then(|step| step.map_or_else(|| sweep::step(seen), |step| Ok(Some(step))))
-        {
-            Ok(Some(step)) => return step,
-            Ok(None) | Err(_) => {}
+        let next = keep(seen)
+            .and_then(|step| step.map_or_else(|| sweep::step(seen), |step| Ok(Some(step))));
+        if let Ok(Some(step)) = next {
+            return step;
         }
     }
     status::record(seen).unwrap_or(Step::Idle)

@@ -8,13 +8,13 @@ use apikey_operator::plan::port::{
 };
 use apikey_operator::secret::KeyMaterial;
 use apikey_operator::servers::{Kind, connect};
-use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use testbed::twins::octopus::{Change, Config, Octopus, Version};
 use testbed::twins::tcp::serve;
 use testbed::twins::{Door, Effect};
 
-use super::{Stage, draft, in_days, label, minted, order, trials};
+use super::{Stage, draft, in_days, label, minted, order, suite};
+use crate::ladder::Rung;
 
 pub(super) fn stage() -> anyhow::Result<Stage<Octopus>> {
     build(&Config::default(), "")
@@ -66,8 +66,9 @@ fn with_an_ending_credential() -> anyhow::Result<Stage<Octopus>> {
     )
 }
 
-pub(super) fn all() -> Vec<Trial> {
-    let mut all = trials!("octopus", stage:
+/// What only Octopus Deploy has.
+pub(super) fn own(rung: Rung) -> Rung {
+    let rung = suite!(rung, "octopus", stage:
         a_probe_tells_server_and_self,
         a_change_of_server_or_self_shows,
         a_person_stays_as_he_is,
@@ -80,10 +81,9 @@ pub(super) fn all() -> Vec<Trial> {
         joining_is_additive_and_race_free,
         a_team_that_cannot_change_says_so,
     );
-    all.extend(trials!("octopus", under_a_directory: everything_works_under_a_directory));
-    all.extend(trials!("octopus", old: an_old_server_has_fewer_rules));
-    all.extend(trials!("octopus", with_an_ending_credential: no_key_outlives_our_own));
-    all
+    let rung = suite!(rung, "octopus", under_a_directory: everything_works_under_a_directory);
+    let rung = suite!(rung, "octopus", old: an_old_server_has_fewer_rules);
+    suite!(rung, "octopus", with_an_ending_credential: no_key_outlives_our_own)
 }
 
 /// Asks the server as its administrator, past our client.
