@@ -107,6 +107,7 @@ pub(super) fn published(seen: &Seen, intent: &Intent, errand: Errand, key: &NewK
 
 /// What is written to the Secret for this key.
 pub(super) fn publication(seen: &Seen, intent: &Intent, key: &Published) -> Publication {
+    // The overlap begins when no copy of this Publish can land any more.
     let earliest = after(intent.opened_at, REVOKE_AFTER);
     let overlap = seen.object.spec.rotation.overlap.duration();
     let mut replaced = retiring(seen);
@@ -117,7 +118,7 @@ pub(super) fn publication(seen: &Seen, intent: &Intent, key: &Published) -> Publ
         replaced.push(Retiring {
             serial,
             id,
-            revoke_at: after(seen.now, overlap).min(expires_at).max(earliest),
+            revoke_at: after(earliest, overlap).min(expires_at).max(earliest),
         });
     }
     Publication {

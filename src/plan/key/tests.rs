@@ -2,4 +2,7 @@
 //! which schedules are played.
 
 mod build;
+mod explore;
+mod oracle;
 mod tables;
+mod world;
