@@ -148,11 +148,11 @@ fn failures(seen: &Seen) -> (u32, Option<LastFailure>) {
         };
         return (count, Some(failure));
     }
-    let outstanding = match ending::cause(seen) {
+    let outstanding = || match ending::cause(seen) {
         Some(cause) => !ended(seen, cause),
         None => living::effect(seen).is_some() || making::make(seen).is_err(),
     };
-    if outstanding && spec_is_known(seen) {
+    if before.last_failure.is_some() && spec_is_known(seen) && outstanding() {
         (before.failures, before.last_failure.clone())
     } else {
         (0, None)

@@ -5,4 +5,5 @@ mod build;
 mod explore;
 mod oracle;
 mod tables;
+mod traces;
 mod world;

@@ -30,9 +30,10 @@ impl Deed {
         world.say(format!("somebody: {self:?}"));
         let ids: Vec<_> = world.living().into_iter().cloned().collect();
         let now = world.now;
-        let first = world.objects.iter().find_map(|moment| {
-            moment.is.as_ref()?.intent.ours().cloned()
-        });
+        let first = world
+            .objects
+            .iter()
+            .find_map(|moment| moment.is.as_ref()?.intent.ours().cloned());
         match self {
             Self::DeleteSecret => world.set_secret(None),
             Self::Revoke => {
@@ -42,7 +43,9 @@ impl Deed {
             Self::TakeBack => edit(world, |spec| spec.revoked = false),
             Self::Retain => {
                 world.oracle.let_go = true;
-                edit(world, |spec| spec.deletion_policy = KeyDeletionPolicy::Retain);
+                edit(world, |spec| {
+                    spec.deletion_policy = KeyDeletionPolicy::Retain
+                });
             }
             Self::Rotate => world.set_object(|object| object.rotate = Some(format!("{now}"))),
             Self::Withdraw => world.set_object(|object| object.rotate = None),
@@ -98,62 +101,103 @@ enum Trouble {
     CrashAfter,
     Fate(Fate),
     /// The other leader wakes, so much later, and this one goes on after so many of its steps.
-    Handover { pause: SignedDuration, steps: usize },
+    Handover {
+        pause: SignedDuration,
+        steps: usize,
+    },
     /// The pass is begun anew, on views so many versions old.
-    Stale { object: usize, secret: usize },
+    Stale {
+        object: usize,
+        secret: usize,
+    },
     Deed(Deed),
 }
 
-/// Walks through all choices of a run, one run after the other.
-#[derive(Default)]
-pub(super) struct Choices {
-    path: Vec<(usize, usize)>,
-    at: usize,
+/// The choices of a run.
+enum Choices {
+    /// All of them, one run after the other.
+    Every {
+        path: Vec<(usize, usize)>,
+        at: usize,
+    },
+    /// So many runs by chance, from a seed.
+    Dice { seed: u64, runs: usize },
 }
 
 impl Choices {
-    fn choose(&mut self, of: usize) -> usize {
-        if self.at == self.path.len() {
-            self.path.push((0, of));
+    fn every() -> Self {
+        Self::Every {
+            path: Vec::new(),
+            at: 0,
         }
-        let (chosen, known) = self.path[self.at];
-        assert_eq!(known, of, "a run is the same every time");
-        self.at += 1;
-        chosen
     }
 
-    fn next(&mut self) -> bool {
-        self.at = 0;
-        while let Some((chosen, of)) = self.path.pop() {
-            if chosen + 1 < of {
-                self.path.push((chosen + 1, of));
-                return true;
+    /// Whether something goes wrong now, and what.
+    fn choose(&mut self, troubles: usize) -> Option<usize> {
+        match self {
+            Self::Every { path, at } => {
+                if *at == path.len() {
+                    path.push((0, troubles));
+                }
+                let (chosen, known) = path[*at];
+                assert_eq!(known, troubles, "a run is the same every time");
+                *at += 1;
+                chosen.checked_sub(1)
+            }
+            Self::Dice { seed, .. } => {
+                // xorshift64
+                *seed ^= *seed << 13;
+                *seed ^= *seed >> 7;
+                *seed ^= *seed << 17;
+                let roll = usize::try_from(*seed >> 33).unwrap();
+                (roll % 6 == 0 && troubles > 0).then(|| roll / 6 % troubles)
             }
         }
-        false
+    }
+
+    /// Goes to the next run, if there is one.
+    fn next(&mut self) -> bool {
+        match self {
+            Self::Every { path, at } => {
+                *at = 0;
+                while let Some((chosen, of)) = path.pop() {
+                    if chosen < of {
+                        path.push((chosen + 1, of));
+                        return true;
+                    }
+                }
+                false
+            }
+            Self::Dice { runs, .. } => {
+                *runs -= 1;
+                *runs > 0
+            }
+        }
     }
 }
 
 /// A kind of schedule: deeds one after the other, each when all is quiet, and troubles.
-pub(super) struct Play {
-    pub(super) spec: &'static str,
-    pub(super) deeds: &'static [Deed],
-    pub(super) troubles: usize,
-    pub(super) disturbances: &'static [Deed],
-    pub(super) pauses: &'static [i64],
-    pub(super) keys: usize,
+struct Play {
+    spec: &'static str,
+    deeds: &'static [Deed],
+    /// How many troubles a run has, at most.
+    troubles: usize,
+    disturbances: &'static [Deed],
+    /// Seconds of pause, and steps of the other leader.
+    handovers: &'static [(i64, usize)],
+    /// How many versions old the views of ApiKey and Secret are.
+    stale: &'static [(usize, usize)],
 }
 
 /// What was explored.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Explored {
-    pub(super) schedules: usize,
-    pub(super) effects: usize,
+struct Explored {
+    schedules: usize,
+    effects: usize,
 }
 
 impl Play {
-    pub(super) fn explore(&self) -> Explored {
-        let mut choices = Choices::default();
+    fn explore(&self, mut choices: Choices) -> Explored {
         let mut explored = Explored::default();
         loop {
             explored.schedules += 1;
@@ -223,14 +267,23 @@ impl Stage<'_> {
 
     fn step(&mut self, choices: &mut Choices) {
         self.effects += 1;
-        let step = self.leaders[self.active].pass.as_ref().unwrap().step.clone();
-        let troubles = if self.left == 0 { Vec::new() } else { self.troubles(&step) };
-        let chosen = choices.choose(troubles.len() + 1);
-        if chosen == 0 {
-            self.leaders[self.active].act(&mut self.world, Fate::Well);
+        let step = self.leaders[self.active]
+            .pass
+            .as_ref()
+            .unwrap()
+            .step
+            .clone();
+        let troubles = if self.left == 0 {
+            Vec::new()
         } else {
-            self.left -= 1;
-            self.suffer(troubles[chosen - 1]);
+            self.troubles(&step)
+        };
+        match choices.choose(troubles.len()) {
+            None => self.leaders[self.active].act(&mut self.world, Fate::Well),
+            Some(chosen) => {
+                self.left -= 1;
+                self.suffer(troubles[chosen]);
+            }
         }
         if let Some(steps) = self.back_in {
             if steps == 0 {
@@ -269,23 +322,30 @@ impl Stage<'_> {
         let mut all = vec![Trouble::Crash, Trouble::CrashAfter];
         let fates: &[Fate] = match step {
             Step::Mint(_) => &[Fate::Unheard, Fate::Late, Fate::Lost, Fate::Refused],
-            Step::Publish(_) => {
-                &[Fate::Unheard, Fate::Late, Fate::Lost, Fate::Refused, Fate::Twice]
-            }
+            Step::Publish(_) => &[
+                Fate::Unheard,
+                Fate::Late,
+                Fate::Lost,
+                Fate::Refused,
+                Fate::Twice,
+            ],
             Step::Rehearse | Step::Prove | Step::Look { .. } => &[Fate::Refused],
             Step::Refresh | Step::Idle => &[],
             _ => &[Fate::Unheard, Fate::Lost],
         };
         all.extend(fates.iter().copied().map(Trouble::Fate));
         all.extend(self.play.disturbances.iter().copied().map(Trouble::Deed));
-        for (object, secret) in [(0, 1), (0, 2), (1, 0), (1, 1), (2, 2)] {
-            all.push(Trouble::Stale { object, secret });
-        }
+        let stale = self.play.stale.iter();
+        all.extend(stale.map(|(object, secret)| Trouble::Stale {
+            object: *object,
+            secret: *secret,
+        }));
         if self.back_in.is_none() {
-            for pause in self.play.pauses {
-                for steps in [2, 4, 7, 100] {
-                    all.push(Trouble::Handover { pause: secs(*pause), steps });
-                }
+            for (pause, steps) in self.play.handovers {
+                all.push(Trouble::Handover {
+                    pause: secs(*pause),
+                    steps: *steps,
+                });
             }
         }
         all
@@ -296,14 +356,17 @@ impl Stage<'_> {
         let end = self.world.now + mins(50);
         while self.world.now < end {
             let wake = self.leaders[self.active].wake;
-            let next = self.world.next_landing().map_or(wake, |lands| lands.min(wake));
+            let next = self
+                .world
+                .next_landing()
+                .map_or(wake, |lands| lands.min(wake));
             self.world.advance(next.min(end));
             self.quiet(choices);
         }
         if let Some(broken) = Oracle::judge_end(&self.world) {
             self.world.broken(&broken);
         }
-        if Oracle::made(&self.world) > self.play.keys {
+        if Oracle::made(&self.world) > 4 + self.play.troubles {
             self.world.broken("a mint loop");
         }
         let writes = self.world.writes;
@@ -318,8 +381,9 @@ impl Stage<'_> {
     }
 }
 
-const SPEC: &str = r#""lifetime": "30d", "rotation": {"overlap": "5m"}"#;
-const NO_OVERLAP: &str = r#""lifetime": "30d", "rotation": {"overlap": "0s"}"#;
+pub(super) const SPEC: &str = r#""lifetime": "30d", "rotation": {"overlap": "5m"}"#;
+pub(super) const NO_OVERLAP: &str = r#""lifetime": "30d", "rotation": {"overlap": "0s"}"#;
+const NEVER: &str = r#""lifetime": "30m", "rotation": {"mode": "Never", "overlap": "0s"}"#;
 const ALL: &[Deed] = &[
     Deed::DeleteSecret,
     Deed::WipeStatus,
@@ -327,29 +391,92 @@ const ALL: &[Deed] = &[
     Deed::Replace,
     Deed::OldIntent,
 ];
+const HANDOVERS: &[(i64, usize)] = &[
+    (0, 2),
+    (0, 4),
+    (0, 7),
+    (0, 100),
+    (20, 2),
+    (20, 100),
+    (70, 2),
+    (70, 4),
+    (70, 7),
+    (70, 100),
+    (240, 2),
+    (240, 100),
+];
+const STALE: &[(usize, usize)] = &[(0, 1), (0, 2), (1, 0), (1, 1), (2, 2)];
 
-fn explored(name: &str, play: &Play) {
-    let Explored { schedules, effects } = play.explore();
+/// Explores, and prints how far it came.
+fn explore(name: &str, play: &Play, choices: Choices) {
+    let Explored { schedules, effects } = play.explore(choices);
     println!("{name}: {schedules} schedules, {effects} effects");
     assert!(schedules > 1);
 }
 
-#[test]
-fn one_trouble_anywhere() {
-    use Deed::*;
-    for (name, deeds) in [
-        ("make", &[][..]),
-        ("rotate", &[Rotate][..]),
+fn lives() -> [(&'static str, &'static [Deed]); 8] {
+    use Deed::{Delete, Retain, Revoke, Rotate, TakeBack};
+    [
+        ("make", &[]),
+        ("rotate", &[Rotate]),
         ("rotate twice", &[Rotate, Rotate]),
         ("delete", &[Delete]),
         ("rotate and delete", &[Rotate, Delete]),
         ("revoke", &[Revoke]),
         ("revoke and back", &[Revoke, TakeBack]),
         ("retain", &[Retain, Delete]),
-    ] {
-        for spec in [SPEC, NO_OVERLAP] {
-            let pauses = &[0, 20, 70, 240];
-            explored(name, &Play { spec, deeds, troubles: 1, disturbances: ALL, pauses, keys: 6 });
-        }
+    ]
+}
+
+fn one(spec: &'static str, deeds: &'static [Deed]) -> Play {
+    Play {
+        spec,
+        deeds,
+        troubles: 1,
+        disturbances: ALL,
+        handovers: HANDOVERS,
+        stale: STALE,
+    }
+}
+
+#[test]
+fn one_trouble_at_any_moment() {
+    for (name, deeds) in lives() {
+        explore(name, &one(SPEC, deeds), Choices::every());
+    }
+}
+
+#[test]
+fn one_trouble_without_overlap() {
+    use Deed::Rotate;
+    explore(
+        "no overlap",
+        &one(NO_OVERLAP, &[Rotate, Rotate]),
+        Choices::every(),
+    );
+    explore("never", &one(NEVER, &[Rotate]), Choices::every());
+}
+
+#[test]
+fn two_troubles_while_a_key_is_replaced() {
+    let play = Play {
+        spec: NO_OVERLAP,
+        deeds: &[Deed::Rotate],
+        troubles: 2,
+        disturbances: &[Deed::DeleteSecret],
+        handovers: &[(0, 4), (70, 100)],
+        stale: &[(0, 1)],
+    };
+    explore("two troubles", &play, Choices::every());
+}
+
+#[test]
+fn many_troubles_by_chance() {
+    for (seed, (name, deeds)) in (1..).zip(lives()) {
+        let play = Play {
+            troubles: 5,
+            ..one(NO_OVERLAP, deeds)
+        };
+        explore(name, &play, Choices::Dice { seed, runs: 150 });
     }
 }

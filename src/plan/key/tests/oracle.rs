@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::build::*;
 use super::world::{Stored, World};
+use crate::api::RotationMode;
 use crate::plan::key::{Object, Publication};
 use crate::plan::port::KeyId;
 use crate::plan::record::{Nonce, Serial};
@@ -77,8 +78,11 @@ impl Oracle {
     pub(super) fn judge(world: &mut World) -> Option<String> {
         let revoked = world.oracle.revoked.take();
         let oracle = &world.oracle;
-        if let Some(serial) = oracle.doubled {
-            return Some(format!("2: serial {serial} was published twice, or went down"));
+        // An older intent and a Secret that is gone, both at once, leave nobody who knows.
+        if let Some(serial) = oracle.doubled.filter(|_| !oracle.tampered) {
+            return Some(format!(
+                "2: serial {serial} was published twice, or went down"
+            ));
         }
         for others in ["foreign", "other", "sister"] {
             if world.is_dead(&KeyId::new(others)) {
@@ -88,15 +92,17 @@ impl Oracle {
         let Some(object) = world.object() else {
             return Self::judge_gone(world);
         };
-        let ending = object.deleting.is_some() || object.spec.revoked;
-        if ending {
+        if object.deleting.is_some() || object.spec.revoked || expired(world, object) {
             return None;
         }
         if let Some(secret) = world.secret()
             && world.is_dead(&secret.value)
             && !oracle.excused
         {
-            return Some(format!("3: the Secret holds {}, which was revoked", secret.value));
+            return Some(format!(
+                "3: the Secret holds {}, which was revoked",
+                secret.value
+            ));
         }
         let id = revoked?;
         match oracle.consumed.get(&id) {
@@ -114,9 +120,13 @@ impl Oracle {
         let living = world.living();
         if let Some(secret) = world.secret() {
             let noted = oracle.retained.contains(&secret.value);
-            return (!noted).then(|| format!("5: the Secret stays, and {} is not noted", secret.value));
+            return (!noted)
+                .then(|| format!("5: the Secret stays, and {} is not noted", secret.value));
         }
-        let left: Vec<_> = living.into_iter().filter(|id| !oracle.retained.contains(*id)).collect();
+        let left: Vec<_> = living
+            .into_iter()
+            .filter(|id| !oracle.retained.contains(*id))
+            .collect();
         // What nobody has noted is the orphan sweep's.
         let excused = oracle.tampered || oracle.let_go;
         (!left.is_empty() && !excused)
@@ -133,17 +143,24 @@ impl Oracle {
             return Some("10: the ApiKey does not go".to_owned());
         }
         let face = face(&object.status);
-        if object.spec.revoked {
+        if object.spec.revoked || expired(world, object) {
+            let word = if object.spec.revoked {
+                "Revoked"
+            } else {
+                "Expired"
+            };
             let quiet = living.is_empty() && world.secret().is_none();
-            return (!quiet || face != "-Ready:Revoked +Stalled:Revoked")
-                .then(|| format!("revoked, but {living:?} live: {face}"));
+            return (!quiet || face != format!("-Ready:{word} +Stalled:{word}"))
+                .then(|| format!("{word}, but {living:?} live: {face}"));
         }
         let value = world.secret().map(|secret| &secret.value);
         if face != "+Ready:Ready +UpToDate:Ready" {
             return Some(format!("10: no key at the end: {face}"));
         }
         if living.iter().map(|id| Some(*id)).collect::<Vec<_>>() != vec![value] {
-            return Some(format!("1, 2: the Secret holds {value:?}, and {living:?} live"));
+            return Some(format!(
+                "1, 2: the Secret holds {value:?}, and {living:?} live"
+            ));
         }
         let status = &object.status;
         let mirrored = status.current.as_ref().map(|key| KeyId::new(&key.id));
@@ -153,6 +170,16 @@ impl Oracle {
 
     /// How many keys were made.
     pub(super) fn made(world: &World) -> usize {
-        world.keys.iter().filter(|key| claim().marker_of(&key.remote, &uid()).is_some()).count()
+        world
+            .keys
+            .iter()
+            .filter(|key| claim().marker_of(&key.remote, &uid()).is_some())
+            .count()
     }
+}
+
+/// Whether the one key of an ApiKey with `rotation.mode: Never` has come to its end.
+fn expired(world: &World, object: &Object) -> bool {
+    let ends_at = object.intent.ours().and_then(|intent| intent.ends_at);
+    object.spec.rotation.mode == RotationMode::Never && ends_at.is_some_and(|end| end <= world.now)
 }

@@ -96,8 +96,14 @@ impl World {
         };
         Self {
             now: start(),
-            objects: vec![Moment { version: 1, is: Some(object(spec)) }],
-            secrets: vec![Moment { version: 1, is: None }],
+            objects: vec![Moment {
+                version: 1,
+                is: Some(object(spec)),
+            }],
+            secrets: vec![Moment {
+                version: 1,
+                is: None,
+            }],
             // Nobody's, another installation's with our uid, and another ApiKey's.
             keys: vec![
                 foreign("foreign", "by hand".to_owned()),
@@ -115,7 +121,8 @@ impl World {
 
     pub(super) fn say(&mut self, line: impl AsRef<str>) {
         let since = SignedDuration::try_from(self.now - start()).unwrap();
-        self.log.push(format!("{:>9.3} s  {}", since.as_secs_f64(), line.as_ref()));
+        self.log
+            .push(format!("{:>9.3} s  {}", since.as_secs_f64(), line.as_ref()));
     }
 
     pub(super) fn object(&self) -> Option<&Object> {
@@ -132,7 +139,11 @@ impl World {
 
     /// The keys of this ApiKey that the server accepts.
     pub(super) fn living(&self) -> Vec<&KeyId> {
-        self.keys.iter().filter(|key| self.is_ours(key) && self.accepts(key)).map(|key| &key.remote.id).collect()
+        self.keys
+            .iter()
+            .filter(|key| self.is_ours(key) && self.accepts(key))
+            .map(|key| &key.remote.id)
+            .collect()
     }
 
     fn is_ours(&self, key: &ServerKey) -> bool {
@@ -144,20 +155,31 @@ impl World {
     }
 
     pub(super) fn is_dead(&self, id: &KeyId) -> bool {
-        self.keys.iter().any(|key| key.remote.id == *id && key.dead.is_some())
+        self.keys
+            .iter()
+            .any(|key| key.remote.id == *id && key.dead.is_some())
     }
 
     /// Somebody, or we, write the ApiKey.
     pub(super) fn set_object(&mut self, change: impl FnOnce(&mut Object)) {
-        let Some(mut object) = self.object().cloned() else { return };
+        let Some(mut object) = self.object().cloned() else {
+            return;
+        };
         change(&mut object);
         self.version += 1;
         let going = object.deleting.is_some() && object.finalizer == Finalizer::Missing;
         let is = (!going).then_some(object);
-        if is.is_none() && self.secret().is_some_and(|secret| secret.held.owner == Owner::ApiKey) {
+        if is.is_none()
+            && self
+                .secret()
+                .is_some_and(|secret| secret.held.owner == Owner::ApiKey)
+        {
             self.set_secret(None);
         }
-        self.objects.push(Moment { version: self.version, is });
+        self.objects.push(Moment {
+            version: self.version,
+            is,
+        });
     }
 
     pub(super) fn set_secret(&mut self, secret: Option<Stored>) {
@@ -169,7 +191,10 @@ impl World {
         let mut oracle = std::mem::take(&mut self.oracle);
         oracle.secret_changes(self.secret(), is.as_ref(), self.now, self.object());
         self.oracle = oracle;
-        self.secrets.push(Moment { version: self.version, is });
+        self.secrets.push(Moment {
+            version: self.version,
+            is,
+        });
     }
 
     /// When the next request lands that nobody waits for.
@@ -190,7 +215,10 @@ impl World {
                 Load::Publish(publication, expects) => {
                     let id = publication.published.id.clone();
                     let taken = self.store(publication, expects.as_deref());
-                    self.say(format!("  … a late Publish of {id} is {}", if taken { "taken" } else { "refused" }));
+                    self.say(format!(
+                        "  … a late Publish of {id} is {}",
+                        if taken { "taken" } else { "refused" }
+                    ));
                 }
             }
             self.check();
@@ -222,7 +250,10 @@ impl World {
             created_at: self.now,
             expires_at: Some(order.expires_at),
         };
-        self.keys.push(ServerKey { remote: remote.clone(), dead: None });
+        self.keys.push(ServerKey {
+            remote: remote.clone(),
+            dead: None,
+        });
         NewKey {
             id: remote.id,
             text: remote.text,
@@ -233,13 +264,19 @@ impl World {
 
     /// The Secret's write, with its guard.
     fn store(&mut self, publication: Publication, expects: Option<&str>) -> bool {
-        let held = self.secret().map(|secret| secret.held.resource_version.as_str());
+        let held = self
+            .secret()
+            .map(|secret| secret.held.resource_version.as_str());
         // A Secret whose owner is gone is collected as soon as it appears.
         if held != expects || self.object().is_none() {
             return false;
         }
         self.oracle.publishes(&publication);
-        let Publication { published, retiring, rotate_handled } = publication;
+        let Publication {
+            published,
+            retiring,
+            rotate_handled,
+        } = publication;
         let value = published.id.clone();
         self.set_secret(Some(Stored {
             value,
@@ -258,7 +295,8 @@ impl World {
     }
 
     fn seen_secret(&self) -> Secret {
-        self.secret().map_or(Secret::Absent, |secret| Secret::Ours(secret.held.clone()))
+        self.secret()
+            .map_or(Secret::Absent, |secret| Secret::Ours(secret.held.clone()))
     }
 }
 
@@ -283,7 +321,14 @@ pub(super) struct Running {
 
 impl Leader {
     pub(super) fn new(name: &'static str) -> Self {
-        Self { name, pass: None, settled: None, list: None, rested_at: 0, wake: start() }
+        Self {
+            name,
+            pass: None,
+            settled: None,
+            list: None,
+            rested_at: 0,
+            wake: start(),
+        }
     }
 
     /// The process dies, and another takes its place.
@@ -309,7 +354,9 @@ impl Leader {
             claim: claim(),
             object: is,
             base: base(),
-            secret: secret.is.map_or(Secret::Absent, |secret| Secret::Ours(secret.held)),
+            secret: secret
+                .is
+                .map_or(Secret::Absent, |secret| Secret::Ours(secret.held)),
             freshness: Freshness::Cached,
             list: self.list.clone(),
             settled: self.settled.clone(),
@@ -331,18 +378,32 @@ impl Leader {
         if steps > 40 {
             world.broken(&format!("9: a pass of {} does not settle", self.name));
         }
-        self.pass = (plan.step != Step::Idle)
-            .then_some(Running { seen, object_version, step: plan.step, steps: steps + 1 });
+        self.pass = (plan.step != Step::Idle).then_some(Running {
+            seen,
+            object_version,
+            step: plan.step,
+            steps: steps + 1,
+        });
     }
 
     /// Takes the step that is due. What the shell itself guards is guarded here: the resource
     /// version, and the time left for Mint and Publish.
     pub(super) fn act(&mut self, world: &mut World, fate: Fate) {
-        let Some(Running { mut seen, object_version, step, steps }) = self.pass.take() else {
+        let Some(Running {
+            mut seen,
+            object_version,
+            step,
+            steps,
+        }) = self.pass.take()
+        else {
             return;
         };
         world.advance(world.now + TICK);
-        let fated = if fate == Fate::Well { String::new() } else { format!(" ({fate:?})") };
+        let fated = if fate == Fate::Well {
+            String::new()
+        } else {
+            format!(" ({fate:?})")
+        };
         world.say(format!("{} {}{fated}", self.name, word(&step)));
         let mut answer = Answer { object_version };
         let done = answer.to(world, &seen, &step, fate);
@@ -414,7 +475,10 @@ impl Answer {
     fn refresh(&mut self, world: &World) -> Option<Done> {
         let object = world.object()?.clone();
         self.object_version = world.objects.last()?.version;
-        Some(Done::Refreshed { object: Box::new(object), secret: world.seen_secret() })
+        Some(Done::Refreshed {
+            object: Box::new(object),
+            secret: world.seen_secret(),
+        })
     }
 
     fn write_secret(&self, world: &mut World, seen: &Seen, step: &Step) -> Option<Done> {
@@ -445,7 +509,10 @@ impl Answer {
         }
         world.writes += 1;
         if let Step::Record(status) = step
-            && current.is.as_ref().is_some_and(|object| object.status == **status)
+            && current
+                .is
+                .as_ref()
+                .is_some_and(|object| object.status == **status)
         {
             world.broken("8: a Record that changes nothing");
         }
@@ -476,7 +543,11 @@ impl Answer {
 
 fn failed(effect: Effect) -> Done {
     let stop = Stop::plain(Reason::ServerUnreachable);
-    Done::Failed(Setback { stop, effect, retry: Retry::Backoff })
+    Done::Failed(Setback {
+        stop,
+        effect,
+        retry: Retry::Backoff,
+    })
 }
 
 fn opened_at(seen: &Seen) -> Timestamp {
@@ -493,7 +564,10 @@ fn mint(world: &mut World, seen: &Seen, order: &Order, fate: Fate) -> Done {
         Fate::Lost => failed(Effect::Perhaps),
         Fate::Late => {
             let lands = opened_at(seen) + secs(60);
-            world.flying.push(Flying { lands, what: Load::Mint(order.clone()) });
+            world.flying.push(Flying {
+                lands,
+                what: Load::Mint(order.clone()),
+            });
             failed(Effect::Perhaps)
         }
         Fate::Unheard => {
