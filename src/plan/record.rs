@@ -45,10 +45,12 @@ pub struct Serial(u32);
 impl Serial {
     /// The serial of the first attempt.
     pub const FIRST: Self = Self(1);
+    /// The last that there can be. No working operator comes near it: only a forged one is so great.
+    pub const LAST: Self = Self(u32::MAX - 1);
 
     /// Reads a serial out of a text: decimal, without sign or leading zero.
     pub fn parse(text: &str) -> Option<Self> {
-        let number = text.parse().ok().filter(|n| *n > 0 && *n < u32::MAX)?;
+        let number = text.parse().ok().filter(|n| *n > 0 && *n <= Self::LAST.0)?;
         (!text.starts_with(['0', '+'])).then_some(Self(number))
     }
 
@@ -56,7 +58,7 @@ impl Serial {
     pub fn from_number(number: u64) -> Option<Self> {
         u32::try_from(number)
             .ok()
-            .filter(|n| *n > 0 && *n < u32::MAX)
+            .filter(|n| *n > 0 && *n <= Self::LAST.0)
             .map(Self)
     }
 
@@ -65,10 +67,10 @@ impl Serial {
         u64::from(self.0)
     }
 
-    /// The next one.
+    /// The next one; there is none after the last.
     #[must_use]
     pub fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
+        Self(self.0.saturating_add(1).min(Self::LAST.0))
     }
 }
 

@@ -7,11 +7,11 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Amendment, Finalizer, Freshness, IntentSeen, Ledger, Owner, Secret, Seen, Step, Why, living,
-    status,
+    Amendment, Finalizer, Freshness, Ledger, Owner, Secret, Seen, Step, Why, keys, living, making,
+    retiring, status,
 };
 use crate::api::conditions::Reason;
-use crate::api::{KeyDeletionPolicy, RotationMode};
+use crate::api::{KeyDeletionPolicy, time};
 use crate::plan::port::KeyId;
 use crate::plan::rotation::after;
 use crate::plan::{LANDS_WITHIN, Stop};
@@ -29,156 +29,167 @@ pub(super) enum Cause {
 
 /// Why this ApiKey ends, if it does.
 pub(super) fn cause(seen: &Seen) -> Option<Cause> {
-    let object = &seen.object;
-    let ends_at = object.intent.ours().and_then(|intent| intent.ends_at);
-    if let Some(since) = object.deleting {
+    if let Some(since) = seen.object.deleting {
         Some(Cause::Deleted(since))
-    } else if object.spec.revoked {
+    } else if seen.object.spec.revoked {
         Some(Cause::Revoked)
-    } else if object.spec.rotation.mode == RotationMode::Never
-        && ends_at.is_some_and(|end| end <= seen.now)
-    {
-        Some(Cause::Expired)
     } else {
-        None
+        let ends_at = making::never_ends(seen)?;
+        (ends_at <= seen.now).then_some(Cause::Expired)
     }
 }
 
 /// The next step for an ApiKey that ends.
 pub(super) fn step(seen: &Seen, cause: Cause) -> Step {
-    let written = || status::record(seen).unwrap_or(Step::Idle);
-    if seen.pass.setback.is_some()
-        || status::not_before(seen).is_some_and(|(until, _)| seen.now < until)
-    {
-        return written();
-    }
-    if retained(seen, cause) {
-        return retain(seen);
-    }
-    if over(seen, cause) {
-        return remove(seen).unwrap_or_else(written);
-    }
-    match next(seen, cause) {
-        Ok(step) => step,
-        Err(_) => written(),
+    let effect = if seen.pass.setback.is_some() || status::patience(seen).is_some() {
+        None
+    } else if retained(seen, cause) {
+        retain(seen)
+    } else if finished(seen, cause) {
+        rest(seen)
+    } else {
+        guard(seen, cause).or_else(|| on_live_facts(seen, cause))
+    };
+    effect
+        .or_else(|| status::record(seen))
+        .unwrap_or(Step::Idle)
+}
+
+/// Until it is over, an ApiKey that is not going keeps its finalizer.
+fn guard(seen: &Seen, cause: Cause) -> Option<Step> {
+    let going = matches!(cause, Cause::Deleted(_));
+    (!going && living::bare(seen)).then_some(Step::Guard { intent: None })
+}
+
+/// The next effect towards the end. Only a list is asked for on facts that may be old.
+fn on_live_facts(seen: &Seen, cause: Cause) -> Option<Step> {
+    match (next(seen, cause), seen.freshness) {
+        (Err(_), _) => None,
+        (Ok(Some(look @ Step::Look { .. })), _) if seen.pass.refreshed_at.is_some() => Some(look),
+        (Ok(_), Freshness::Cached) => Some(Step::Refresh),
+        (Ok(Some(step)), Freshness::Live) => Some(step),
+        (Ok(None), Freshness::Live) => close(seen, cause),
     }
 }
 
-/// The next effect towards the end, or what it waits for.
-pub(super) fn next(seen: &Seen, cause: Cause) -> Result<Step, Stop> {
-    if seen.freshness == Freshness::Cached {
-        return Ok(Step::Refresh);
-    }
+/// The next effect towards the end, or what it waits for; nothing when no key is left.
+pub(super) fn next(seen: &Seen, cause: Cause) -> Result<Option<Step>, Stop> {
     match &seen.secret {
         Secret::Ours(held) if held.deleting => {
-            return Err(Stop::new(
-                Reason::Revoking,
+            return Err(revoking(
                 "The Secret is being deleted, and somebody's finalizer holds it; the key in it is revoked when it is gone. Remove that finalizer.",
             ));
         }
-        Secret::Ours(_) => return Ok(Step::Unpublish),
+        Secret::Ours(_) => return Ok(Some(Step::Unpublish)),
         Secret::Absent | Secret::Foreign(_) => {}
     }
-    if never_began(seen) {
-        return Ok(finish(seen, cause));
+    if keys::never_began(seen) {
+        return Ok(None);
     }
-    seen.base
-        .server
-        .as_ref()
-        .map_err(|stop| revoking(&stop.message))?;
+    if let Err(stop) = &seen.base.server {
+        return Err(without_server(&stop.message));
+    }
     if seen.base.account.is_none() {
-        return Err(revoking(
+        return Err(without_server(
             "The account whose keys are to be revoked is not known: apply its ServiceAccount again.",
         ));
     }
-    let newer_than = look_after(seen, cause);
-    if seen
-        .list
-        .as_ref()
-        .is_none_or(|list| list.began <= newer_than)
-    {
-        if seen.now <= newer_than {
-            return Err(revoking(
-                "An attempt that got no answer may still land on the server; it is waited for.",
-            ));
-        }
-        return Ok(Step::Look { newer_than });
+    let began = keys::list(seen).map(|list| list.began);
+    let fresh = seen.pass.refreshed_at.map_or(seen.now, just_before);
+    if began.is_none_or(|began| began <= fresh) {
+        return Ok(Some(Step::Look { newer_than: fresh }));
     }
-    if let Some((key, _)) = living::own(seen).next() {
-        return Ok(Step::Revoke {
-            id: key.id.clone(),
+    let mut own = keys::own(seen).map(|(key, _)| &key.id).peekable();
+    if own.peek().is_some() {
+        let id = own
+            .find(|id| cause != Cause::Expired || released(seen, id))
+            .ok_or_else(|| {
+                revoking("A replaced key still lives through its overlap; it is waited for.")
+            })?;
+        return Ok(Some(Step::Revoke {
+            id: id.clone(),
             why: Why::Ended,
-        });
+        }));
     }
-    Ok(finish(seen, cause))
+    let newer_than = lands(seen, cause).max(fresh);
+    if began.is_some_and(|began| began > newer_than) {
+        Ok(None)
+    } else if seen.now > newer_than {
+        Ok(Some(Step::Look { newer_than }))
+    } else {
+        Err(revoking(
+            "An attempt that got no answer may still land on the server; it is waited for.",
+        ))
+    }
 }
 
 fn revoking(why: &str) -> Stop {
-    Stop::new(
-        Reason::Revoking,
-        format!("{why} If the server is gone for ever, set spec.deletionPolicy to Retain."),
-    )
+    Stop::new(Reason::Revoking, why)
 }
 
-/// What is left to do when no key of this ApiKey is left.
-fn finish(seen: &Seen, cause: Cause) -> Step {
-    match cause {
-        Cause::Deleted(_) if seen.object.finalizer == Finalizer::Present => Step::Close,
-        Cause::Deleted(_) | Cause::Revoked | Cause::Expired => {
-            status::record(seen).unwrap_or(Step::Idle)
-        }
-    }
+fn without_server(why: &str) -> Stop {
+    revoking(&format!(
+        "{why} If the server is gone for ever, set spec.deletionPolicy to Retain."
+    ))
 }
 
-/// Whether no attempt was ever opened, as far as anything tells.
-fn never_began(seen: &Seen) -> bool {
-    let status = &seen.object.status;
-    seen.object.intent == IntentSeen::Missing
-        && seen.object.finalizer == Finalizer::Missing
-        && status.serial.is_none()
-        && status.current.is_none()
+/// Whether a key may go although nobody has asked for haste: its overlap is over, and no Publish of
+/// it can be on its way.
+fn released(seen: &Seen, id: &KeyId) -> bool {
+    let kept = |key: &crate::plan::record::Retiring| key.id == *id && key.revoke_at > seen.now;
+    retiring::settled(seen, id) && !keys::retiring(seen).iter().any(kept)
 }
 
 /// A list must have begun strictly after this to be believed when it shows no key.
-fn look_after(seen: &Seen, cause: Cause) -> Timestamp {
-    let refreshed = seen.pass.refreshed_at.map_or(seen.now, just_before);
-    let lands = match (&seen.object.intent, cause) {
-        (IntentSeen::Ours(intent), _) if living::complete(seen, intent) => refreshed,
-        (IntentSeen::Ours(intent), _) => after(intent.opened_at, LANDS_WITHIN),
-        (IntentSeen::Missing | IntentSeen::Void, Cause::Deleted(since)) => {
-            after(since, LANDS_WITHIN)
-        }
-        (IntentSeen::Missing | IntentSeen::Void, Cause::Revoked | Cause::Expired) => refreshed,
-    };
-    lands.max(refreshed)
+fn lands(seen: &Seen, cause: Cause) -> Timestamp {
+    match (keys::attempt(seen), cause) {
+        (Some(intent), _) if keys::complete(seen, intent) => Timestamp::MIN,
+        (Some(intent), _) => keys::landed(intent),
+        // The intent is missing or void: nobody can tell whether an attempt was open.
+        (None, Cause::Deleted(since)) => after(since, LANDS_WITHIN),
+        (None, Cause::Revoked | Cause::Expired) => Timestamp::MIN,
+    }
 }
 
 /// The facts were read at this very moment, and a list that begins with it knows them.
 fn just_before(at: Timestamp) -> Timestamp {
-    after(at, SignedDuration::from_millis(-1))
+    after(at, SignedDuration::from_nanos(-1))
 }
 
-/// Whether a revoked or expired ApiKey has nothing left to do.
-pub(super) fn over(seen: &Seen, cause: Cause) -> bool {
-    let clean = seen.object.status.finished_at.is_some()
-        && seen.secret.ours().is_none()
-        && living::own(seen).next().is_none();
-    let fresh = seen
-        .list
-        .as_ref()
-        .is_some_and(|list| list.began > after(seen.now, -seen.base.resync));
-    match cause {
-        Cause::Deleted(_) => false,
-        Cause::Revoked | Cause::Expired => clean && (fresh || seen.base.server.is_err()),
+/// What is left to do when no key is left.
+fn close(seen: &Seen, cause: Cause) -> Option<Step> {
+    let going = matches!(cause, Cause::Deleted(_));
+    (going && seen.object.finalizer == Finalizer::Present).then_some(Step::Close)
+}
+
+/// Whether a revoked or expired ApiKey was found to have nothing left, and nothing since speaks
+/// against it.
+pub(super) fn finished(seen: &Seen, cause: Cause) -> bool {
+    let Some(at) = seen.object.status.finished_at.as_ref().map(|time| time.0) else {
+        return false;
+    };
+    // Status has whole seconds.
+    let opened_since = keys::attempt(seen).is_some_and(|intent| time(intent.opened_at).0 > at);
+    let going = matches!(cause, Cause::Deleted(_));
+    !going && !opened_since && seen.secret.ours().is_none() && keys::own(seen).next().is_none()
+}
+
+/// What is done for an ApiKey that has ended: at every resync a look for a key that came late, and
+/// at last its own deletion.
+fn rest(seen: &Seen) -> Option<Step> {
+    if removal(seen).is_some_and(|at| at <= seen.now) {
+        return Some(match seen.freshness {
+            Freshness::Cached => Step::Refresh,
+            Freshness::Live => Step::Remove,
+        });
     }
-}
-
-/// Deletes an ApiKey that has ended long enough ago.
-fn remove(seen: &Seen) -> Option<Step> {
-    (removal(seen)? <= seen.now).then_some(match seen.freshness {
-        Freshness::Cached => Step::Refresh,
-        Freshness::Live => Step::Remove,
-    })
+    let newer_than = after(seen.now, -seen.base.resync);
+    let askable = seen.base.server.is_ok()
+        && seen.base.account.is_some()
+        && !seen.pass.blind
+        && !keys::never_began(seen);
+    let due = keys::list(seen).is_none_or(|list| list.began <= newer_than);
+    (askable && due).then_some(Step::Look { newer_than })
 }
 
 /// When an ApiKey that has ended is deleted.
@@ -195,29 +206,27 @@ pub(super) fn retained(seen: &Seen, cause: Cause) -> bool {
         && seen.base.retain.is_ok()
 }
 
-/// Lets go of keys and Secret, and notes what stays.
-fn retain(seen: &Seen) -> Step {
+/// Notes what stays, and lets go of Secret and ApiKey.
+fn retain(seen: &Seen) -> Option<Step> {
     if seen.freshness == Freshness::Cached {
-        return Step::Refresh;
+        return Some(Step::Refresh);
     }
     let mut stay = remaining(seen);
-    if let Ledger::Present(noted) = &seen.base.ledger {
-        if stay.iter().any(|id| !noted.contains(id)) {
-            stay.extend(noted.iter().cloned());
-            stay.sort();
-            stay.dedup();
-            return Step::Retain(stay);
-        }
+    if let Ledger::Present(noted) = &seen.base.ledger
+        && stay.iter().any(|id| !noted.contains(id))
+    {
+        stay.extend(noted.iter().cloned());
+        stay.sort();
+        stay.dedup();
+        return Some(Step::Retain(stay));
     }
-    if let Secret::Ours(held) = &seen.secret {
-        if held.owner == Owner::ApiKey && !held.deleting {
-            return Step::Amend(Amendment::Release);
-        }
+    if let Secret::Ours(held) = &seen.secret
+        && held.owner == Owner::ApiKey
+        && !held.deleting
+    {
+        return Some(Step::Amend(Amendment::Release));
     }
-    match seen.object.finalizer {
-        Finalizer::Present => Step::Close,
-        Finalizer::Missing => Step::Idle,
-    }
+    (seen.object.finalizer == Finalizer::Present).then_some(Step::Close)
 }
 
 /// The keys that stay when this ApiKey is let go, as far as they are known.
@@ -229,8 +238,8 @@ pub(super) fn remaining(seen: &Seen) -> Vec<KeyId> {
         .current
         .as_ref()
         .map(|key| KeyId::new(&key.id));
-    let retiring = living::retiring(seen).into_iter().map(|key| key.id);
-    let listed = living::own(seen).map(|(key, _)| key.id.clone());
+    let retiring = keys::retiring(seen).into_iter().map(|key| key.id);
+    let listed = keys::own(seen).map(|(key, _)| key.id.clone());
     let mut ids: Vec<_> = published
         .into_iter()
         .chain(mirrored)

@@ -1,16 +1,12 @@
 //! What one pass knows about one ApiKey. Facts only: no clients, no plaintext.
 
-use std::time::Duration;
-
 use jiff::{SignedDuration, Timestamp};
 
+use super::Pass;
 use crate::api::{ApiKeySpec, ApiKeyStatus};
 use crate::plan::Stop;
-use crate::plan::fault::Retry;
 use crate::plan::marker::Installation;
-use crate::plan::port::{
-    Ability, AccountId, Effect, Fault, KeyId, List, NewKey, Order, ServerIdentity,
-};
+use crate::plan::port::{Ability, AccountId, KeyId, List, ServerIdentity};
 use crate::plan::record::{Intent, Nonce, Retiring, Serial, Uid};
 use crate::plan::rotation::Bounds;
 use crate::plan::sweep::Claim;
@@ -18,9 +14,9 @@ use crate::plan::sweep::Claim;
 /// Everything that one pass knows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seen {
-    /// The present.
+    /// The present: the shell sets it anew before each step, and before each answer is folded in.
     pub now: Timestamp,
-    /// Random, for an attempt that may be opened in this pass.
+    /// Random, never used before, for the one attempt that may be opened in this pass.
     pub nonce: Nonce,
     /// Who we are.
     pub claim: Claim,
@@ -32,9 +28,11 @@ pub struct Seen {
     pub secret: Secret,
     /// How `object` and `secret` were read.
     pub freshness: Freshness,
-    /// The newest list of the account's keys at hand.
+    /// The newest list of the account's keys at hand. After a pass the shell keeps the list of its
+    /// facts for all ApiKeys of the account: keys that were revoked are taken out of it.
     pub list: Option<List>,
-    /// An attempt of which nothing can happen any more, as this process knows.
+    /// An attempt of which nothing can reach the server any more, as this process knows; carried
+    /// from pass to pass.
     pub settled: Option<Nonce>,
     /// What this pass has done so far.
     pub pass: Pass,
@@ -45,7 +43,8 @@ pub struct Seen {
 pub enum Freshness {
     /// From a watch: they may be old.
     Cached,
-    /// From the API server, in this pass and since the last effect.
+    /// From the API server, in this pass, after the list at hand and after the last effect on a key
+    /// or on the Secret.
     Live,
 }
 
@@ -232,7 +231,7 @@ pub struct Published {
     pub serial: Serial,
     /// The attempt's nonce.
     pub nonce: Nonce,
-    /// When the server made it.
+    /// When the server made it, on our clock.
     pub created_at: Timestamp,
     /// When it ends.
     pub expires_at: Timestamp,
@@ -244,156 +243,4 @@ pub struct Published {
     pub installation: Installation,
     /// A digest of what the Secret's data was made from.
     pub shape: String,
-}
-
-/// What this pass has done so far.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Pass {
-    /// When it began.
-    pub began: Timestamp,
-    /// The attempt that it has opened and not ended.
-    pub attempt: Option<Attempt>,
-    /// Whether the Secret's write has been tried without effect.
-    pub rehearsed: bool,
-    /// What went wrong, which ends the making of keys in this pass.
-    pub setback: Option<Setback>,
-    /// The count of failures in a row, and when the last was, once this pass has had a setback.
-    pub failure: Option<(u32, Timestamp)>,
-    /// When the facts were first read live in this pass.
-    pub refreshed_at: Option<Timestamp>,
-    /// When a key of this pass proved itself.
-    pub proven_at: Option<Timestamp>,
-    /// The keys that it has revoked.
-    pub revoked: Vec<KeyId>,
-}
-
-impl Pass {
-    /// A pass that begins.
-    pub fn begin(now: Timestamp) -> Self {
-        Self {
-            began: now,
-            attempt: None,
-            rehearsed: false,
-            setback: None,
-            failure: None,
-            refreshed_at: None,
-            proven_at: None,
-            revoked: Vec::new(),
-        }
-    }
-}
-
-/// An attempt that is under way in this pass.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Attempt {
-    /// Its durable note.
-    pub intent: Intent,
-    /// How far it is.
-    pub stage: Stage,
-}
-
-/// How far an attempt is.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Stage {
-    /// The intent is recorded.
-    Opened,
-    /// The Secret's write would be taken, and the account is there.
-    Rehearsed(Errand),
-    /// The server has made the key.
-    Minted(Published),
-    /// The key has signed in.
-    Proven(Published),
-    /// The key is not to be published, and is to be revoked; why.
-    Unwanted(KeyId, Setback),
-}
-
-/// A key to be made, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Errand {
-    /// What is asked for.
-    pub order: Order,
-    /// From which server.
-    pub server: ServerIdentity,
-}
-
-/// What went wrong with a step.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Setback {
-    /// The word and the sentence for people.
-    pub stop: Stop,
-    /// Whether the step may have had its effect after all.
-    pub effect: Effect,
-    /// When to try again.
-    pub retry: Retry,
-}
-
-impl Setback {
-    /// What a server's fault amounts to.
-    pub fn of(fault: &Fault) -> Self {
-        Self {
-            stop: fault.stop(),
-            effect: fault.effect(),
-            retry: fault.retry(),
-        }
-    }
-
-    /// Something that was refused, without effect.
-    pub fn refused(stop: Stop, retry: Retry) -> Self {
-        Self {
-            stop,
-            effect: Effect::None,
-            retry,
-        }
-    }
-
-    /// How long the server has asked us to wait, if it has.
-    pub fn asked_wait(&self) -> Option<Option<Duration>> {
-        match self.retry {
-            Retry::After(after) => Some(after),
-            Retry::Backoff | Retry::OnChange => None,
-        }
-    }
-}
-
-/// What one effect answered.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Done {
-    /// The ApiKey and the Secret, read live.
-    Refreshed {
-        /// The ApiKey.
-        object: Box<Object>,
-        /// The Secret.
-        secret: Secret,
-    },
-    /// The account's keys.
-    Looked(List),
-    /// The write on the ApiKey was taken (Guard, Open, Record).
-    Written(Box<Object>),
-    /// The Secret's write would be taken.
-    Rehearsed {
-        /// The Secret, as it is for sure.
-        secret: Secret,
-        /// What the ApiKey rests on, the ServiceAccount read live.
-        base: Box<Base>,
-    },
-    /// The server has made this key.
-    Minted(NewKey),
-    /// The new key signed in as this account.
-    Proven(AccountId),
-    /// The Secret holds the new key.
-    Published(Held),
-    /// Another attempt's key is in the Secret; every copy of our write was refused.
-    Outrun(Secret),
-    /// The key is gone from the server.
-    Revoked(KeyId),
-    /// The Secret is gone.
-    Unpublished,
-    /// The Secret was changed.
-    Amended(Held),
-    /// The keys that stay are noted.
-    Retained(Vec<KeyId>),
-    /// The ApiKey is deleted, or its finalizer is off: nothing follows.
-    Over,
-    /// The step did not work.
-    Failed(Setback),
 }

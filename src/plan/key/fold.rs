@@ -1,24 +1,27 @@
 //! What an answer changes in the facts. Pure, like the planner: the shell carries answers here and
 //! asks for the next step.
 
-use jiff::Timestamp;
-
 use super::{
-    Attempt, Done, Errand, Freshness, Published, Secret, Seen, Setback, Stage, Step, living,
+    Attempt, Done, Freshness, Ledger, Secret, Seen, Setback, Stage, Step, ending, keys, making,
+    minting, status,
 };
 use crate::api::conditions::Reason;
-use crate::plan::Stop;
 use crate::plan::backoff::MOST_FAILURES;
 use crate::plan::fault::Retry;
-use crate::plan::port::{AccountId, Effect, NewKey};
+use crate::plan::port::{AccountId, Effect, KeyId, NewKey};
 use crate::plan::record::{Intent, Nonce};
+use crate::plan::rotation::after;
+use crate::plan::{SEND_WITHIN, Stop};
 
 /// The facts after `step` was answered with `done`.
 #[must_use]
 pub fn fold(mut seen: Seen, step: &Step, done: Done) -> Seen {
     match done {
         Done::Refreshed { object, secret } => refreshed(&mut seen, *object, secret),
-        Done::Looked(list) => seen.list = Some(list),
+        Done::Looked(list) => {
+            seen.freshness = Freshness::Cached;
+            seen.list = Some(list);
+        }
         Done::Written(object) => written(&mut seen, step, *object),
         Done::Rehearsed { secret, base } => {
             let before = seen.secret.published().map(|key| key.nonce.clone());
@@ -41,29 +44,33 @@ pub fn fold(mut seen: Seen, step: &Step, done: Done) -> Seen {
             );
             unwanted(&mut seen, Setback::refused(outrun, Retry::Backoff));
         }
-        Done::Revoked(id) => {
-            seen.freshness = Freshness::Cached;
-            seen.pass.revoked.push(id);
-            drop_unwanted(&mut seen);
-        }
-        Done::Unpublished => {
-            // What the Secret told of the last attempt is remembered beyond the Secret.
-            if let Some(intent) = seen
-                .object
-                .intent
-                .ours()
-                .filter(|intent| living::complete(&seen, intent))
-            {
-                seen.settled = Some(intent.nonce.clone());
-            }
-            seen.secret = Secret::Absent;
-        }
+        Done::Revoked(id) => revoked(&mut seen, id),
+        Done::Unpublished => unpublished(&mut seen),
         Done::Amended(held) => seen.secret = Secret::Ours(held),
-        Done::Retained(ids) => seen.base.ledger = super::Ledger::Present(ids),
+        Done::Retained(ids) => seen.base.ledger = Ledger::Present(ids),
         Done::Over => {}
         Done::Failed(setback) => failed(&mut seen, step, setback),
     }
     seen
+}
+
+fn revoked(seen: &mut Seen, id: KeyId) {
+    seen.freshness = Freshness::Cached;
+    if let Some(list) = &mut seen.list {
+        list.keys.retain(|key| key.id != id);
+    }
+    seen.pass.revoked.push(id);
+    drop_unwanted(seen);
+}
+
+fn unpublished(seen: &mut Seen) {
+    // What the Secret told of the last attempt is remembered beyond the Secret.
+    let intent = seen.object.intent.ours();
+    if let Some(intent) = intent.filter(|intent| keys::complete(seen, intent)) {
+        seen.settled = Some(intent.nonce.clone());
+    }
+    seen.freshness = Freshness::Cached;
+    seen.secret = Secret::Absent;
 }
 
 fn refreshed(seen: &mut Seen, object: super::Object, secret: Secret) {
@@ -96,24 +103,34 @@ fn rehearsed(seen: &mut Seen, known: Option<&Nonce>) {
     let Some(attempt) = seen.pass.attempt.clone() else {
         return;
     };
-    let now_known = seen.secret.published().map(|key| &key.nonce);
-    let refused = if now_known != known {
-        Err(Stop::new(
-            Reason::Minting,
-            "Another attempt has just published a key; it is looked at first.",
-        ))
-    } else if let Secret::Foreign(why) = &seen.secret {
-        Err(living::secret_conflict(seen, why))
-    } else {
-        seen.base.mint.clone()
-    };
-    match refused.and_then(|()| living::errand(seen, &attempt.intent)) {
+    let intent = attempt.intent;
+    let errand = fresh(seen, known, &intent).and_then(|()| minting::errand(seen, &intent));
+    match errand {
         Ok(errand) => advance(seen, Stage::Rehearsed(errand)),
         Err(stop) => {
-            seen.settled = Some(attempt.intent.nonce);
-            setback(seen, Setback::refused(stop, Retry::Backoff));
+            seen.settled = Some(intent.nonce);
+            setback(seen, Setback::refused(stop, Retry::Backoff), Cost::Nothing);
         }
     }
+}
+
+/// Whether what the rehearsal has read live is still what the attempt was opened on.
+fn fresh(seen: &Seen, known: Option<&Nonce>, intent: &Intent) -> Result<(), Stop> {
+    let held = seen.secret.published().map(|key| &key.nonce);
+    if held.is_some() && held != known {
+        return Err(Stop::new(
+            Reason::Minting,
+            "Another attempt has just published a key; it is looked at first.",
+        ));
+    }
+    if seen.now > after(intent.opened_at, SEND_WITHIN) {
+        return Err(Stop::new(
+            Reason::Minting,
+            "The cluster took so long to answer that the attempt is opened anew.",
+        ));
+    }
+    making::secret_is_free(seen)?;
+    seen.base.mint.clone()
 }
 
 fn minted(seen: &mut Seen, key: &NewKey) {
@@ -124,26 +141,12 @@ fn minted(seen: &mut Seen, key: &NewKey) {
     else {
         return;
     };
-    match living::unwanted(seen, &intent, &errand, key) {
+    match minting::unwanted(seen, &intent, &errand, key) {
         Some(setback) => advance(seen, Stage::Unwanted(key.id.clone(), setback)),
         None => {
-            let published = published(seen, &intent, errand, key);
+            let published = minting::published(seen, &intent, errand, key);
             advance(seen, Stage::Minted(published));
         }
-    }
-}
-
-fn published(seen: &Seen, intent: &Intent, errand: Errand, key: &NewKey) -> Published {
-    Published {
-        id: key.id.clone(),
-        serial: intent.serial,
-        nonce: intent.nonce.clone(),
-        created_at: key.created_at,
-        expires_at: key.expires_at.unwrap_or(errand.order.expires_at),
-        account: errand.order.account,
-        server: errand.server,
-        installation: seen.claim.installation.clone(),
-        shape: seen.object.shape.clone(),
     }
 }
 
@@ -172,6 +175,7 @@ fn proven(seen: &mut Seen, account: &AccountId) {
 
 /// The key of this pass's attempt will not be published.
 fn unwanted(seen: &mut Seen, setback: Setback) {
+    seen.pass.proven_at = None;
     let id = match seen.pass.attempt.as_ref().map(|attempt| &attempt.stage) {
         Some(Stage::Minted(key) | Stage::Proven(key)) => key.id.clone(),
         Some(Stage::Opened | Stage::Rehearsed(_) | Stage::Unwanted(..)) | None => return,
@@ -191,7 +195,7 @@ fn drop_unwanted(seen: &mut Seen) {
         }
     };
     seen.settled = Some(attempt.intent.nonce);
-    setback(seen, why);
+    setback(seen, why, Cost::Key);
 }
 
 fn advance(seen: &mut Seen, stage: Stage) {
@@ -201,39 +205,80 @@ fn advance(seen: &mut Seen, stage: Stage) {
 }
 
 fn failed(seen: &mut Seen, step: &Step, why: Setback) {
-    let Some(attempt) = seen.pass.attempt.clone() else {
-        return setback(seen, why);
-    };
+    match (step, seen.pass.attempt.clone()) {
+        (_, Some(attempt)) => failed_attempt(seen, step, attempt, why),
+        // Nothing but an idle comparison waits for this list.
+        (Step::Look { .. }, None) if making::need(seen).is_none() && !ending(seen) => {
+            seen.pass.blind = true;
+        }
+        // Whether it was recorded or not: only this process mints for it, and did not.
+        (Step::Open(intent), None) => {
+            seen.settled = Some(intent.nonce.clone());
+            setback(seen, why, Cost::Nothing);
+        }
+        (Step::Record(_), None) => {
+            seen.pass.unrecorded = true;
+            setback(seen, why, Cost::Nothing);
+        }
+        (_, None) => setback(seen, why, Cost::Nothing),
+    }
+}
+
+/// Whether an ApiKey is on its way to its end.
+fn ending(seen: &Seen) -> bool {
+    ending::cause(seen).is_some_and(|cause| !ending::finished(seen, cause))
+}
+
+fn failed_attempt(seen: &mut Seen, step: &Step, attempt: Attempt, why: Setback) {
     match (step, &attempt.stage) {
         // The key exists, is in nobody's hands, and no copy of a Publish can land: it goes at once.
-        (Step::Prove, Stage::Minted(_)) => unwanted(seen, why),
+        (Step::Prove, Stage::Minted(_)) => unwanted(seen, not_proven(why)),
         (Step::Publish(_), Stage::Proven(_)) if why.effect == Effect::None => unwanted(seen, why),
         // It did not go, or a copy of its Publish may land: it is left to the sweep.
-        (_, Stage::Minted(_) | Stage::Proven(_) | Stage::Unwanted(..)) => setback(seen, why),
+        (_, Stage::Minted(_) | Stage::Proven(_) | Stage::Unwanted(..)) => {
+            setback(seen, why, Cost::Key);
+        }
         (_, Stage::Opened | Stage::Rehearsed(_)) => {
-            if why.effect == Effect::None {
+            if why.effect == Effect::None || !matches!(step, Step::Mint(_)) {
                 seen.settled = Some(attempt.intent.nonce);
             }
-            setback(seen, why);
+            setback(seen, why, Cost::Nothing);
         }
     }
 }
 
-/// Ends the making of keys in this pass, and counts the failure.
-fn setback(seen: &mut Seen, why: Setback) {
-    seen.pass.attempt = None;
-    if why.asked_wait().is_none() {
-        let count = seen
-            .object
-            .status
-            .failures
-            .saturating_add(1)
-            .min(MOST_FAILURES);
-        seen.pass.failure = Some((count, whole_seconds(seen.now)));
+/// A refusal of the new key says nothing about the connection's own credential.
+fn not_proven(why: Setback) -> Setback {
+    match why.stop.reason {
+        Reason::CredentialRejected | Reason::Forbidden => Setback {
+            stop: Stop::plain(Reason::ProofFailed),
+            retry: Retry::Backoff,
+            ..why
+        },
+        _ => why,
     }
-    seen.pass.setback = Some(why);
 }
 
-fn whole_seconds(at: Timestamp) -> Timestamp {
-    crate::api::time(at).0
+/// What a failure has cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cost {
+    /// A request or two.
+    Nothing,
+    /// A key on the server: counted, whatever the reason.
+    Key,
+}
+
+/// Ends the making of keys in this pass, and counts the failure.
+fn setback(seen: &mut Seen, why: Setback, cost: Cost) {
+    seen.pass.attempt = None;
+    if cost == Cost::Key || why.asked_wait().is_none() {
+        let before = if status::spec_is_known(seen) {
+            seen.object.status.failures
+        } else {
+            0
+        };
+        let count = before.saturating_add(1).min(MOST_FAILURES);
+        seen.pass.failure = Some((count, crate::api::time(seen.now).0));
+    }
+    seen.pass.setback = Some(why);
 }

@@ -3,8 +3,13 @@
 //!
 //! | file | what is in it |
 //! | --- | --- |
-//! | `facts` | what a pass knows, and what one effect answered |
-//! | `living` | a key that is wanted: make it, publish it, rotate it, retire the old ones |
+//! | `facts` | what a pass knows |
+//! | `pass` | what it has done, and what one effect answered |
+//! | `keys` | what the facts say of the keys: current, replaced, stray |
+//! | `living` | a key that is wanted: the order of things |
+//! | `making` | whether another key is wanted, and what stands against it |
+//! | `minting` | what is asked of the server, and what goes into the Secret |
+//! | `retiring` | the end of replaced keys and strays |
 //! | `ending` | a key that is not: expired, revoked, deleted, retained |
 //! | `status` | the mirror for people |
 //! | `fold` | what an answer changes in the facts |
@@ -17,7 +22,12 @@
 mod ending;
 mod facts;
 mod fold;
+mod keys;
 mod living;
+mod making;
+mod minting;
+mod pass;
+mod retiring;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -25,6 +35,7 @@ mod tests;
 use jiff::Timestamp;
 
 pub use facts::*;
+pub use pass::*;
 
 use super::port::{KeyId, Order};
 use super::record::{Intent, Retiring};
@@ -120,7 +131,9 @@ pub struct Plan {
 
 /// The one next step for this ApiKey.
 pub fn plan(seen: &Seen) -> Plan {
-    let step = if let Some(cause) = ending::cause(seen) {
+    let step = if seen.pass.unrecorded {
+        Step::Idle
+    } else if let Some(cause) = ending::cause(seen) {
         ending::step(seen, cause)
     } else {
         living::step(seen)

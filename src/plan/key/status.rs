@@ -1,14 +1,18 @@
 //! The mirror for people: status, its conditions, and when to look again.
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Seen, Step, ending, living};
+use super::{Freshness, Seen, Step, ending, keys, living, making};
 use crate::api::conditions::{self, Finding, Reason, Status, Type};
-use crate::api::{ApiKeyStatus, CurrentKey, LastFailure, RetiringKey, time};
+use crate::api::{ApiKeyStatus, CurrentKey, LastFailure, RetiringKey, RotationMode, time};
 use crate::plan::port::RemoteKey;
 use crate::plan::record::Retiring;
 use crate::plan::rotation::{self, after};
 use crate::plan::{LANDS_WITHIN, Outlook, Stop, backoff, outlook};
+
+/// How long a server is left alone that asks for patience and does not say how long.
+const SOON: SignedDuration = SignedDuration::from_secs(10);
 
 /// How things stand with an ApiKey.
 enum Face {
@@ -27,46 +31,56 @@ pub(super) fn record(seen: &Seen) -> Option<Step> {
 }
 
 /// The status as it should be.
-fn wanted(seen: &Seen) -> ApiKeyStatus {
+pub(super) fn wanted(seen: &Seen) -> ApiKeyStatus {
     let before = &seen.object.status;
     let face = face(seen);
     let ended = matches!(face, Face::Ended(_));
     let living = ending::cause(seen).is_none();
     let (failures, last_failure) = failures(seen);
-    let mut retiring: Vec<RetiringKey> = living::retiring(seen)
-        .iter()
-        .map(|key| mirror(seen, key))
-        .collect();
-    if living {
-        retiring.extend(living::strays(seen).iter().map(|key| mirror(seen, key)));
+    let mut retiring = keys::retiring(seen);
+    if living && seen.freshness == Freshness::Live {
+        retiring.extend(keys::strays(seen));
+        retiring.sort();
     }
     ApiKeyStatus {
         observed_generation: seen.object.generation,
         conditions: conditions::merge(&before.conditions, &findings(seen, &face), seen.now),
-        serial: living::last_serial(seen)
+        serial: keys::last_serial(seen)
             .map(|serial| serial.number())
             .or(before.serial),
         secret_name: (!ended).then(|| seen.object.secret_name().to_owned()),
         requested_by: seen.object.requested_by.clone(),
         current: current(seen).filter(|_| !ended),
-        retiring: if ended { Vec::new() } else { retiring },
-        rotate_at: living::current(seen)
+        retiring: retiring
+            .iter()
+            .filter(|_| !ended)
+            .map(|key| mirror(seen, key))
+            .collect(),
+        rotate_at: keys::current(seen)
             .filter(|_| living && !ends_with(seen))
-            .map(|key| time(living::rotate_at(seen, key))),
+            .map(|key| time(making::rotate_at(seen, key))),
         last_handled_rotate: seen
             .secret
             .ours()
             .and_then(|held| held.rotate_handled.clone()),
-        finished_at: ended.then(|| before.finished_at.clone().unwrap_or_else(|| time(seen.now))),
+        finished_at: ended.then(|| finished_at(seen)),
         failures,
         last_failure,
         restarted: before.restarted.clone(),
     }
 }
 
+/// Since when it has ended.
+fn finished_at(seen: &Seen) -> Time {
+    let before = seen.object.status.finished_at.clone();
+    before
+        .filter(|_| ending::cause(seen).is_some_and(|cause| ending::finished(seen, cause)))
+        .unwrap_or_else(|| time(seen.now))
+}
+
 /// Whether the living key is the last one.
 fn ends_with(seen: &Seen) -> bool {
-    seen.object.spec.rotation.mode == crate::api::RotationMode::Never
+    seen.object.spec.rotation.mode == RotationMode::Never
 }
 
 /// The key that the Secret holds, or, as long as the Secret is gone, the one that it held.
@@ -103,7 +117,7 @@ fn mirror(seen: &Seen, key: &Retiring) -> RetiringKey {
         .current
         .as_ref()
         .filter(|known| known.id == key.id.as_str());
-    let listed: Option<&RemoteKey> = living::own(seen)
+    let listed: Option<&RemoteKey> = keys::own(seen)
         .map(|(key, _)| key)
         .find(|listed| listed.id == key.id);
     RetiringKey {
@@ -122,6 +136,8 @@ fn mirror(seen: &Seen, key: &Retiring) -> RetiringKey {
     }
 }
 
+/// The count of failures in a row. It stays until what failed is done, is not to be done any more,
+/// or the spec changes.
 fn failures(seen: &Seen) -> (u32, Option<LastFailure>) {
     let before = &seen.object.status;
     if let (Some((count, at)), Some(setback)) = (seen.pass.failure, &seen.pass.setback) {
@@ -132,71 +148,83 @@ fn failures(seen: &Seen) -> (u32, Option<LastFailure>) {
         };
         return (count, Some(failure));
     }
-    let pending = match ending::cause(seen) {
-        Some(cause) => !ending::over(seen, cause),
-        None => living::need(seen).is_some() || !living::retiring(seen).is_empty(),
+    let outstanding = || match ending::cause(seen) {
+        Some(cause) => !ended(seen, cause),
+        None => living::effect(seen).is_some() || making::make(seen).is_err(),
     };
-    if pending && seen.pass.proven_at.is_none() && seen.pass.revoked.is_empty() {
+    if before.last_failure.is_some() && spec_is_known(seen) && outstanding() {
         (before.failures, before.last_failure.clone())
     } else {
         (0, None)
     }
 }
 
-/// After a failure: when the next try may start, and what people read until then.
-pub(super) fn not_before(seen: &Seen) -> Option<(Timestamp, Stop)> {
+/// Whether the status speaks of the spec as it is.
+pub(super) fn spec_is_known(seen: &Seen) -> bool {
+    seen.object.status.observed_generation == seen.object.generation
+}
+
+/// When the next try may start after a failure, and what people read until then. A failure of the
+/// future is not believed: the clock was set back.
+fn not_before(seen: &Seen) -> Option<(Timestamp, Stop)> {
     let status = &seen.object.status;
-    let failure = status.last_failure.as_ref()?;
-    if status.observed_generation != seen.object.generation {
-        return None;
-    }
+    let failure = status
+        .last_failure
+        .as_ref()
+        .filter(|failure| failure.at.0 <= seen.now && spec_is_known(seen))?;
     let reason = Reason::all()
         .iter()
         .copied()
         .find(|reason| reason.as_str() == failure.reason)?;
+    let until = after(failure.at.0, wait(seen, reason, status.failures));
+    Some((until, Stop::new(reason, failure.message.clone())))
+}
+
+/// What people read while a failure is waited out.
+pub(super) fn patience(seen: &Seen) -> Option<Stop> {
+    let (until, stop) = not_before(seen)?;
+    (seen.now < until).then_some(stop)
+}
+
+/// How long to wait after so many failures, the last of which had this reason.
+fn wait(seen: &Seen, reason: Reason, failures: u32) -> SignedDuration {
     let longest = match outlook(reason) {
         Outlook::Waits => backoff::LONGEST,
         Outlook::NeedsPerson => backoff::LONGEST.max(seen.base.resync),
     };
-    let wait = backoff::wait(status.failures, longest, seen.object.uid.as_str());
-    Some((
-        after(failure.at.0, wait),
-        Stop::new(reason, failure.message.clone()),
-    ))
+    backoff::wait(failures, longest, seen.object.uid.as_str())
 }
 
 fn face(seen: &Seen) -> Face {
-    let trouble = seen
+    let setback = seen
         .pass
         .setback
         .as_ref()
         .map(|setback| setback.stop.clone());
     if let Some(cause) = ending::cause(seen) {
-        return match ending::next(seen, cause) {
-            _ if ending::over(seen, cause) || ended(seen, cause) => Face::Ended(end_of(cause)),
-            Err(stop) => Face::Waits(trouble.unwrap_or(stop)),
-            Ok(_) => Face::Waits(
-                trouble
-                    .or_else(|| not_before(seen).map(|(_, stop)| stop))
-                    .map_or_else(
-                        || Stop::plain(Reason::Revoking),
-                        |stop| Stop::new(Reason::Revoking, stop.message),
-                    ),
-            ),
-        };
+        if ended(seen, cause) {
+            return Face::Ended(end_of(cause));
+        }
+        let stop = setback
+            .or_else(|| ending::next(seen, cause).err())
+            .or_else(|| patience(seen))
+            .unwrap_or_else(|| Stop::plain(Reason::Revoking));
+        return Face::Waits(Stop::new(Reason::Revoking, stop.message));
     }
-    let block = trouble.or_else(|| living::make(seen).err());
-    match (living::current(seen), &seen.base.works) {
+    let block = setback
+        .or_else(|| making::make(seen).err())
+        .or_else(|| patience(seen).filter(|_| living::effect(seen).is_some()));
+    match (keys::current(seen), &seen.base.works) {
         (Some(_), Ok(())) => Face::Works(block.or_else(|| shortfall(seen))),
         (Some(_), Err(stop)) => Face::Waits(stop.clone()),
         (None, _) => Face::Waits(block.unwrap_or_else(|| Stop::plain(Reason::Minting))),
     }
 }
 
-/// Whether, in this very pass, nothing was found to be left.
+/// Whether nothing is left, as was found before or is found now.
 fn ended(seen: &Seen, cause: ending::Cause) -> bool {
-    !matches!(cause, ending::Cause::Deleted(_))
-        && matches!(ending::next(seen, cause), Ok(Step::Record(_) | Step::Idle))
+    let found = seen.freshness == Freshness::Live && ending::next(seen, cause) == Ok(None);
+    ending::finished(seen, cause) || (found && !matches!(cause, ending::Cause::Deleted(_)))
 }
 
 fn end_of(cause: ending::Cause) -> Stop {
@@ -208,7 +236,7 @@ fn end_of(cause: ending::Cause) -> Stop {
 
 /// What the living key lacks, although nothing can be made better now.
 fn shortfall(seen: &Seen) -> Option<Stop> {
-    let key = living::current(seen)?;
+    let key = keys::current(seen)?;
     let spec = &seen.object.spec;
     if spec.suspend {
         return Some(Stop::plain(Reason::Suspended));
@@ -266,42 +294,36 @@ fn findings(seen: &Seen, face: &Face) -> Vec<Finding> {
 /// the latest after a resync.
 pub(super) fn wake(seen: &Seen) -> Timestamp {
     let intent = seen.object.intent.ours();
-    let key = living::current(seen);
-    let asked = seen
-        .pass
-        .setback
-        .as_ref()
-        .and_then(super::Setback::asked_wait)
-        .map(|wait| {
-            let wait = wait.and_then(|wait| SignedDuration::try_from(wait).ok());
-            after(seen.now, wait.unwrap_or(SignedDuration::from_secs(10)))
-        });
-    let failure = seen.pass.failure.map(|(count, at)| {
-        after(
-            at,
-            backoff::wait(count, backoff::LONGEST, seen.object.uid.as_str()),
-        )
+    let key = keys::current(seen);
+    let setback = seen.pass.setback.as_ref();
+    let asked = setback.and_then(super::Setback::asked_wait).map(|wait| {
+        let wait = wait.and_then(|wait| SignedDuration::try_from(wait).ok());
+        after(seen.now, wait.unwrap_or(SOON))
     });
+    let failed = setback
+        .zip(seen.pass.failure)
+        .map(|(setback, (count, at))| after(at, wait(seen, setback.stop.reason, count)));
     let dates = [
-        asked,
-        failure,
+        asked
+            .filter(|_| failed.is_none())
+            .or(failed)
+            .map(|at| at.max(seen.now)),
+        seen.pass.blind.then(|| after(seen.now, backoff::LONGEST)),
         not_before(seen).map(|(until, _)| until),
-        key.map(|key| living::rotate_at(seen, key)),
+        key.map(|key| making::rotate_at(seen, key)),
         key.map(|key| key.expires_at),
-        intent.and_then(|intent| intent.ends_at),
-        intent.map(|intent| after(intent.opened_at, LANDS_WITHIN)),
+        making::never_ends(seen),
+        intent.map(keys::landed),
         seen.object.deleting.map(|since| after(since, LANDS_WITHIN)),
-        seen.list
-            .as_ref()
-            .map(|list| after(list.began, seen.base.resync)),
+        keys::list(seen).map(|list| after(list.began, seen.base.resync)),
         ending::removal(seen),
     ];
-    let retiring = living::retiring(seen).into_iter().map(|key| key.revoke_at);
+    let retiring = keys::retiring(seen).into_iter().map(|key| key.revoke_at);
     let soonest = dates
         .into_iter()
         .flatten()
         .chain(retiring)
-        .filter(|at| *at > seen.now)
+        .filter(|at| *at >= seen.now)
         .min();
     let resync = after(seen.now, seen.base.resync);
     // One moment later, so that "strictly after" holds.

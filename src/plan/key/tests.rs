@@ -1,1 +1,9 @@
-//! Tables of situations.
+//! The planner of a key, held against the protocol: tables of situations, and a small world in
+//! which schedules are played.
+
+mod build;
+mod explore;
+mod oracle;
+mod tables;
+mod traces;
+mod world;

@@ -1,0 +1,266 @@
+//! Making a key: whether one is wanted, what stands against it, the attempt, and what is asked of
+//! the server.
+
+use jiff::Timestamp;
+
+use super::keys::{CLOCKS, complete, current, had_attempt, had_key, landed, list};
+use super::{IntentSeen, Published, Secret, Seen, Step, keys};
+use crate::api::conditions::Reason;
+use crate::api::{ApiKeySpec, Period, RenewBefore, RotationMode};
+use crate::plan::Stop;
+use crate::plan::marker;
+use crate::plan::record::{Intent, Serial};
+use crate::plan::rotation::{self, Occasion, after};
+
+/// How many replaced keys rotation leaves alive; the next rotation waits for one to go.
+const MOST_RETIRING: usize = 3;
+
+/// Why another key is wanted than the one that there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// There never was one.
+    First,
+    /// There is none that works: the Secret or the key is gone, or the key has expired.
+    Lost,
+    /// The one that there is works, but is to be replaced.
+    Renewal,
+}
+
+/// Why another key is wanted, if one is.
+pub(super) fn need(seen: &Seen) -> Option<Need> {
+    let Some(key) = current(seen) else {
+        return Some(if had_key(seen) {
+            Need::Lost
+        } else {
+            Need::First
+        });
+    };
+    (asked_for(seen, key) || worn(seen, key)).then_some(Need::Renewal)
+}
+
+/// Whether somebody asks for another key: by the annotation, or by what the Secret shall hold.
+fn asked_for(seen: &Seen, key: &Published) -> bool {
+    let asked = seen.object.rotate.as_ref();
+    let handled = seen
+        .secret
+        .ours()
+        .and_then(|held| held.rotate_handled.as_ref());
+    asked.is_some() && asked != handled || key.shape != seen.object.shape
+}
+
+/// Whether the key's time has come, and another one would live longer, or shorter where it must.
+fn worn(seen: &Seen, key: &Published) -> bool {
+    let too_long = lives_too_long(seen, key);
+    if !too_long && seen.now < rotate_at(seen, key) {
+        return false;
+    }
+    let last = never_ends(seen).is_some_and(|end| !rotation::clearly_later(end, key.expires_at));
+    let longer = || {
+        wanted_end(seen, Occasion::Replacement, seen.now)
+            .is_ok_and(|end| rotation::clearly_later(end.at, key.expires_at))
+    };
+    !last && (too_long || longer())
+}
+
+/// The end of an ApiKey with `rotation.mode: Never`, once it is recorded.
+pub(super) fn never_ends(seen: &Seen) -> Option<Timestamp> {
+    let never = seen.object.spec.rotation.mode == RotationMode::Never;
+    seen.object.intent.ours()?.ends_at.filter(|_| never)
+}
+
+/// Whether a key lives longer than its manifest, as it is now, allows.
+fn lives_too_long(seen: &Seen, key: &Published) -> bool {
+    seen.object.spec.lifetime.as_ref().is_some_and(|lifetime| {
+        rotation::clearly_later(key.expires_at, after(key.created_at, lifetime.duration()))
+    })
+}
+
+/// How long before its end the manifest wants a key replaced.
+fn before(seen: &Seen) -> Option<rotation::Before> {
+    seen.object
+        .spec
+        .rotation
+        .renew_before
+        .as_ref()
+        .map(|before| match before {
+            RenewBefore::Period(period) => rotation::Before::Period(period.duration()),
+            RenewBefore::Percent(percent) => rotation::Before::Percent(*percent),
+        })
+}
+
+/// When the living key is due for replacement.
+pub(super) fn rotate_at(seen: &Seen, key: &Published) -> Timestamp {
+    rotation::due(key.created_at, key.expires_at, before(seen))
+}
+
+/// Opens an attempt when a key is wanted and nothing stands against it. `Err` says what does.
+pub(super) fn make(seen: &Seen) -> Result<Option<Step>, Stop> {
+    let Some(need) = need(seen) else {
+        return Ok(None);
+    };
+    permitted(seen, need)?;
+    if let Some(step) = earlier_attempt(seen)? {
+        return Ok(Some(step));
+    }
+    // What was refused before is tried without an attempt first, so that trying again writes
+    // nothing on the ApiKey.
+    let refused = [Reason::SecretRefused, Reason::SecretConflict].map(Reason::as_str);
+    let failure = seen.object.status.last_failure.as_ref();
+    let refused_before = failure.is_some_and(|failure| refused.contains(&failure.reason.as_str()));
+    if refused_before && !seen.pass.rehearsed {
+        return Ok(Some(Step::Rehearse));
+    }
+    Ok(Some(open(seen)))
+}
+
+/// What stands against a new key, in the order in which people should hear of it.
+fn permitted(seen: &Seen, need: Need) -> Result<(), Stop> {
+    let Seen { object, base, .. } = seen;
+    if object.spec.suspend {
+        return Err(Stop::plain(Reason::Suspended));
+    }
+    sensible(seen)?;
+    secret_is_free(seen)?;
+    if let Err(why) = &object.templates {
+        let message = format!("{why}. Correct spec.secret.data.");
+        return Err(Stop::new(Reason::TemplateFailed, message));
+    }
+    base.mint.clone()?;
+    base.server.as_ref().map_err(Clone::clone)?;
+    if base.account.is_none() {
+        return Err(Stop::plain(Reason::WaitingForAccount));
+    }
+    let occasion = match need {
+        Need::First => Occasion::First,
+        Need::Lost | Need::Renewal => Occasion::Replacement,
+    };
+    let end = wanted_end(seen, occasion, seen.now)?;
+    if end.at <= seen.now {
+        let clipped = end.clipped;
+        return Err(clipped.unwrap_or_else(|| Stop::plain(Reason::LifetimeClipped)));
+    }
+    let waiting = keys::in_secret(seen).len();
+    if need == Need::Renewal && waiting >= MOST_RETIRING {
+        return Err(Stop::new(
+            Reason::Minting,
+            format!(
+                "{waiting} replaced keys still live through their overlap; the rotation waits for one of them to end."
+            ),
+        ));
+    }
+    Ok(())
+}
+
+/// What contradicts itself, or cannot be served, in the manifest and beside it.
+fn sensible(seen: &Seen) -> Result<(), Stop> {
+    let spec = &seen.object.spec;
+    if let Some(what) = not_supported_yet(spec) {
+        return Err(Stop::new(
+            Reason::NotSupportedYet,
+            format!(
+                "This version does not serve {what} yet. Leave it out, or update the operator."
+            ),
+        ));
+    }
+    if [&spec.purpose, &spec.on_behalf_of]
+        .into_iter()
+        .flatten()
+        .any(|text| marker::looks_like_token(text))
+    {
+        return Err(Stop::new(
+            Reason::Invalid,
+            "spec.purpose and spec.onBehalfOf may not contain `ako1.`, which marks the operator's own tokens. Take it out.",
+        ));
+    }
+    if keys::last_serial(seen) == Some(Serial::LAST) {
+        return Err(Stop::new(
+            Reason::Invalid,
+            "The serial in the annotation apikeys.dev/intent, in the Secret or in status is absurd. Take the annotation out and delete the Secret, or make a new ApiKey.",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether the Secret can be written.
+pub(super) fn secret_is_free(seen: &Seen) -> Result<(), Stop> {
+    let name = seen.object.secret_name();
+    let message = match &seen.secret {
+        Secret::Absent => return Ok(()),
+        Secret::Ours(held) if !held.deleting => return Ok(()),
+        Secret::Ours(_) => format!(
+            "Secret {name} is being deleted, and somebody's finalizer holds it. Remove that finalizer."
+        ),
+        Secret::Foreign(why) => format!(
+            "Secret {name} is not this ApiKey's: {why}. Delete that Secret, or name another one in a new ApiKey."
+        ),
+    };
+    Err(Stop::new(Reason::SecretConflict, message))
+}
+
+/// What a manifest asks for that this version does not serve yet.
+fn not_supported_yet(spec: &ApiKeySpec) -> Option<&'static str> {
+    [
+        (!spec.rotation.windows.is_empty(), "spec.rotation.windows"),
+        (spec.secret.keep_previous, "spec.secret.keepPrevious"),
+        (spec.secret.adopt, "spec.secret.adopt"),
+        (!spec.restart.is_empty(), "spec.restart"),
+        (spec.stack_storm.is_some(), "spec.stackStorm"),
+        (spec.elasticsearch.is_some(), "spec.elasticsearch"),
+    ]
+    .into_iter()
+    .find_map(|(asked, what)| asked.then_some(what))
+}
+
+/// The end that a key made then would have.
+pub(super) fn wanted_end(
+    seen: &Seen,
+    occasion: Occasion,
+    from: Timestamp,
+) -> Result<rotation::End, Stop> {
+    let wish = seen.object.spec.lifetime.as_ref().map(Period::duration);
+    rotation::end(wish, never_ends(seen), &seen.base.bounds, occasion, from)
+}
+
+/// What an earlier attempt still demands before the next may be opened.
+fn earlier_attempt(seen: &Seen) -> Result<Option<Step>, Stop> {
+    let newer_than = match keys::attempt(seen) {
+        Some(intent) if complete(seen, intent) => return Ok(None),
+        Some(intent) => landed(intent),
+        // No intent, or a void one, on an object that has had a key: only a list tells which
+        // serials were used.
+        None if seen.object.intent != IntentSeen::Missing || had_attempt(seen) => {
+            after(seen.pass.began, -CLOCKS)
+        }
+        None => return Ok(None),
+    };
+    if seen.now <= newer_than {
+        return Err(Stop::new(
+            Reason::Minting,
+            "An earlier attempt got no answer and may still land on the server; the next one starts within a minute.",
+        ));
+    }
+    let knows = list(seen).is_some_and(|list| list.began > newer_than);
+    Ok((!knows).then_some(Step::Look { newer_than }))
+}
+
+/// The step that opens the next attempt.
+fn open(seen: &Seen) -> Step {
+    let never = seen.object.spec.rotation.mode == RotationMode::Never;
+    let end =
+        || wanted_end(seen, Occasion::Replacement, seen.now).map_or(Timestamp::MAX, |end| end.at);
+    Step::Open(Intent {
+        ends_at: never.then(|| never_ends(seen).unwrap_or_else(end)),
+        ..next_attempt(seen)
+    })
+}
+
+/// The attempt after all others.
+pub(super) fn next_attempt(seen: &Seen) -> Intent {
+    Intent {
+        uid: seen.object.uid.clone(),
+        serial: keys::last_serial(seen).map_or(Serial::FIRST, Serial::next),
+        nonce: seen.nonce.clone(),
+        opened_at: seen.now,
+        ends_at: None,
+    }
+}

@@ -1,0 +1,144 @@
+//! What is asked of the server in one attempt, what is to be thought of its answer, and what goes
+//! into the Secret.
+
+use jiff::Timestamp;
+
+use super::keys::{predecessor, retiring};
+use super::{Errand, Publication, Published, Seen, Setback, making};
+use crate::api::conditions::Reason;
+use crate::plan::fault::Retry;
+use crate::plan::marker::{self, Marker, NamespaceHash, Words};
+use crate::plan::port::{Expiry, KeyId, NewKey, Order};
+use crate::plan::record::{Intent, Retiring, Serial};
+use crate::plan::rotation::{self, Occasion, after};
+use crate::plan::{REVOKE_AFTER, SEND_WITHIN, Stop};
+
+/// The key that this attempt asks for, and from which server.
+pub(super) fn errand(seen: &Seen, intent: &Intent) -> Result<Errand, Stop> {
+    let (object, base) = (&seen.object, &seen.base);
+    let server = base.server.as_ref().map_err(Clone::clone)?;
+    let account = base
+        .account
+        .clone()
+        .ok_or_else(|| Stop::plain(Reason::WaitingForAccount))?;
+    let end = making::wanted_end(seen, Occasion::Replacement, intent.opened_at)?;
+    let words = Words {
+        purpose: object.spec.purpose.as_deref(),
+        on_behalf_of: object.spec.on_behalf_of.as_deref(),
+        requested_by: object.requested_by.as_deref(),
+        home: &format!("{}/{}", object.namespace, object.name),
+    };
+    let text = marker::text(words, &mark(seen, intent), server.ability.marker_chars);
+    let order = Order {
+        account,
+        text,
+        expires_at: end.at,
+        send_by: after(intent.opened_at, SEND_WITHIN),
+    };
+    Ok(Errand {
+        order,
+        server: server.identity.clone(),
+    })
+}
+
+/// The marker of this attempt.
+fn mark(seen: &Seen, intent: &Intent) -> Marker {
+    Marker {
+        installation: seen.claim.installation.clone(),
+        namespace: NamespaceHash::of(&seen.object.namespace),
+        uid: seen.object.uid.clone(),
+        serial: intent.serial,
+        nonce: intent.nonce.clone(),
+    }
+}
+
+/// Why a key that the server has just made is not to be published, if it is not.
+pub(super) fn unwanted(
+    seen: &Seen,
+    intent: &Intent,
+    errand: &Errand,
+    key: &NewKey,
+) -> Option<Setback> {
+    let refuse = |message: &str| {
+        let message = format!(
+            "{message} The key was revoked. {}",
+            Reason::ProtocolError.fix()
+        );
+        Some(Setback::refused(
+            Stop::new(Reason::ProtocolError, message),
+            Retry::Backoff,
+        ))
+    };
+    if marker::parse(&key.text).as_ref() != Some(&mark(seen, intent)) {
+        return refuse("The server made a key whose text is not the one that was asked for.");
+    }
+    let ordered = errand.order.expires_at;
+    match key.expires_at {
+        Some(stored) if !rotation::clearly_later(stored, ordered) && stored > seen.now => None,
+        Some(_) => {
+            refuse("The server made a key with another end than the one that was asked for.")
+        }
+        None => match seen
+            .base
+            .server
+            .as_ref()
+            .map(|server| server.ability.expiry)
+        {
+            Ok(Expiry::Native) => refuse("The server made a key that never ends."),
+            Ok(Expiry::None) | Err(_) => None,
+        },
+    }
+}
+
+/// A key that the server has made as it was asked to.
+pub(super) fn published(seen: &Seen, intent: &Intent, errand: Errand, key: &NewKey) -> Published {
+    Published {
+        id: key.id.clone(),
+        serial: intent.serial,
+        nonce: intent.nonce.clone(),
+        // On our clock, whatever the server's says: it was made between these two.
+        created_at: key.created_at.min(seen.now).max(intent.opened_at),
+        expires_at: key.expires_at.unwrap_or(errand.order.expires_at),
+        account: errand.order.account,
+        server: errand.server,
+        installation: seen.claim.installation.clone(),
+        shape: seen.object.shape.clone(),
+    }
+}
+
+/// What is written to the Secret for this key.
+pub(super) fn publication(seen: &Seen, intent: &Intent, key: &Published) -> Publication {
+    // The overlap begins when no copy of this Publish can land any more.
+    let earliest = after(intent.opened_at, REVOKE_AFTER);
+    let overlap = seen.object.spec.rotation.overlap.duration();
+    let mut replaced = retiring(seen);
+    let old = predecessor(seen).map(|old| (old.serial, old.id.clone(), old.expires_at));
+    if let Some((serial, id, expires_at)) = old.or_else(|| mirrored_predecessor(seen))
+        && replaced.iter().all(|key| key.id != id)
+    {
+        replaced.push(Retiring {
+            serial,
+            id,
+            revoke_at: after(earliest, overlap).min(expires_at).max(earliest),
+        });
+    }
+    Publication {
+        published: key.clone(),
+        retiring: replaced,
+        rotate_handled: seen.object.rotate.clone(),
+    }
+}
+
+/// The key that status remembers, when the Secret that held it is gone.
+fn mirrored_predecessor(seen: &Seen) -> Option<(Serial, KeyId, Timestamp)> {
+    if seen.secret.published().is_some() {
+        return None;
+    }
+    let old = seen.object.status.current.as_ref()?;
+    let serial = Serial::from_number(old.serial)?;
+    let expires_at = old
+        .expires_at
+        .as_ref()
+        .map_or(Timestamp::MAX, |time| time.0);
+    Some((serial, KeyId::new(&old.id), expires_at))
+}
