@@ -120,6 +120,7 @@ pub(super) fn base() -> Base {
                 expiry: Expiry::Native,
                 marker_chars: 200,
                 username_chars: 50,
+                entries: &[],
             },
             skew: SignedDuration::ZERO,
         }),
