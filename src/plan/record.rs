@@ -87,13 +87,7 @@ pub struct Nonce(String);
 impl Nonce {
     /// The nonce that these random bytes make (the first eight of them).
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(
-            bytes
-                .iter()
-                .take(8)
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
-        )
+        Self(format!("{:016x}", u128::from_be_bytes(bytes) >> 64))
     }
 
     /// Reads a nonce out of a text.

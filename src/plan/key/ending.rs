@@ -13,6 +13,7 @@ use super::{
 use crate::api::conditions::Reason;
 use crate::api::{KeyDeletionPolicy, time};
 use crate::plan::port::KeyId;
+use crate::plan::record::Retiring;
 use crate::plan::rotation::after;
 use crate::plan::{LANDS_WITHIN, Stop};
 
@@ -87,10 +88,11 @@ pub(super) fn next(seen: &Seen, cause: Cause) -> Result<Option<Step>, Stop> {
         return Ok(None);
     }
     if let Err(stop) = &seen.base.server {
-        return Err(without_server(&stop.message));
+        return Err(without_server(seen, &stop.message));
     }
     if seen.base.account.is_none() {
         return Err(without_server(
+            seen,
             "The account whose keys are to be revoked is not known: apply its ServiceAccount again.",
         ));
     }
@@ -127,16 +129,18 @@ fn revoking(why: &str) -> Stop {
     Stop::new(Reason::Revoking, why)
 }
 
-fn without_server(why: &str) -> Stop {
-    revoking(&format!(
-        "{why} If the server is gone for ever, set spec.deletionPolicy to Retain."
-    ))
+fn without_server(seen: &Seen, why: &str) -> Stop {
+    let way_out = match &seen.base.retain {
+        Err(stop) if seen.object.spec.deletion_policy == KeyDeletionPolicy::Retain => &stop.message,
+        Ok(()) | Err(_) => "If the server is gone for ever, set spec.deletionPolicy to Retain.",
+    };
+    revoking(&format!("{why} {way_out}"))
 }
 
 /// Whether a key may go although nobody has asked for haste: its overlap is over, and no Publish of
 /// it can be on its way.
 fn released(seen: &Seen, id: &KeyId) -> bool {
-    let kept = |key: &crate::plan::record::Retiring| key.id == *id && key.revoke_at > seen.now;
+    let kept = |key: &Retiring| key.id == *id && key.revoke_at > seen.now;
     retiring::settled(seen, id) && !keys::retiring(seen).iter().any(kept)
 }
 

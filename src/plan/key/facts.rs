@@ -159,6 +159,10 @@ pub enum Ledger {
 
 /// The Secret of the name that the ApiKey wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a pass holds one of them; a box would only be in the way"
+)]
 pub enum Secret {
     /// There is none.
     Absent,

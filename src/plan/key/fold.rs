@@ -141,13 +141,12 @@ fn minted(seen: &mut Seen, key: &NewKey) {
     else {
         return;
     };
-    match minting::unwanted(seen, &intent, &errand, key) {
-        Some(setback) => advance(seen, Stage::Unwanted(key.id.clone(), setback)),
-        None => {
-            let published = minting::published(seen, &intent, errand, key);
-            advance(seen, Stage::Minted(published));
-        }
-    }
+    let stage = if let Some(setback) = minting::unwanted(seen, &intent, &errand, key) {
+        Stage::Unwanted(key.id.clone(), setback)
+    } else {
+        Stage::Minted(minting::published(seen, &intent, errand, key))
+    };
+    advance(seen, stage);
 }
 
 fn proven(seen: &mut Seen, account: &AccountId) {

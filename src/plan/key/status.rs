@@ -7,7 +7,7 @@ use super::{Freshness, Seen, Step, ending, keys, living, making};
 use crate::api::conditions::{self, Finding, Reason, Status, Type};
 use crate::api::{ApiKeyStatus, CurrentKey, LastFailure, RetiringKey, RotationMode, time};
 use crate::plan::port::RemoteKey;
-use crate::plan::record::Retiring;
+use crate::plan::record::{Retiring, Serial};
 use crate::plan::rotation::{self, after};
 use crate::plan::{LANDS_WITHIN, Outlook, Stop, backoff, outlook};
 
@@ -46,7 +46,7 @@ pub(super) fn wanted(seen: &Seen) -> ApiKeyStatus {
         observed_generation: seen.object.generation,
         conditions: conditions::merge(&before.conditions, &findings(seen, &face), seen.now),
         serial: keys::last_serial(seen)
-            .map(|serial| serial.number())
+            .map(Serial::number)
             .or(before.serial),
         secret_name: (!ended).then(|| seen.object.secret_name().to_owned()),
         requested_by: seen.object.requested_by.clone(),

@@ -2,7 +2,9 @@
 //! which schedules are played.
 
 mod build;
+mod deeds;
 mod explore;
+mod leader;
 mod oracle;
 mod tables;
 mod traces;

@@ -4,95 +4,11 @@
 use jiff::SignedDuration;
 
 use super::build::*;
+use super::deeds::Deed;
+use super::leader::Leader;
 use super::oracle::Oracle;
-use super::world::{Fate, Leader, World};
-use crate::api::KeyDeletionPolicy;
-use crate::plan::key::{Finalizer, IntentSeen, Step};
-
-/// What people and other programs do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Deed {
-    Rotate,
-    Withdraw,
-    Revoke,
-    TakeBack,
-    Retain,
-    Delete,
-    DeleteSecret,
-    WipeStatus,
-    ForgeStatus,
-    Replace,
-    OldIntent,
-}
-
-impl Deed {
-    pub(super) fn apply(self, world: &mut World) {
-        world.say(format!("somebody: {self:?}"));
-        let ids: Vec<_> = world.living().into_iter().cloned().collect();
-        let now = world.now;
-        let first = world
-            .objects
-            .iter()
-            .find_map(|moment| moment.is.as_ref()?.intent.ours().cloned());
-        match self {
-            Self::DeleteSecret => world.set_secret(None),
-            Self::Revoke => {
-                world.oracle.excused = true;
-                edit(world, |spec| spec.revoked = true);
-            }
-            Self::TakeBack => edit(world, |spec| spec.revoked = false),
-            Self::Retain => {
-                world.oracle.let_go = true;
-                edit(world, |spec| {
-                    spec.deletion_policy = KeyDeletionPolicy::Retain
-                });
-            }
-            Self::Rotate => world.set_object(|object| object.rotate = Some(format!("{now}"))),
-            Self::Withdraw => world.set_object(|object| object.rotate = None),
-            Self::Delete => world.set_object(|object| {
-                object.deleting.get_or_insert(now);
-                object.generation += 1;
-            }),
-            Self::WipeStatus => world.set_object(|object| {
-                object.status = crate::api::ApiKeyStatus::default();
-            }),
-            Self::ForgeStatus => world.set_object(|object| {
-                object.status.current = None;
-                object.status.retiring = ids
-                    .iter()
-                    .map(|id| crate::api::RetiringKey {
-                        id: id.to_string(),
-                        serial: 1,
-                        created_at: None,
-                        expires_at: None,
-                        revoke_at: crate::api::time(now - days(1)),
-                    })
-                    .collect();
-            }),
-            Self::Replace => {
-                world.oracle.tampered = true;
-                world.set_object(|object| {
-                    object.intent = IntentSeen::Missing;
-                    object.finalizer = Finalizer::Missing;
-                });
-            }
-            Self::OldIntent => {
-                world.oracle.tampered = true;
-                if let Some(intent) = first {
-                    world.set_object(|object| object.intent = IntentSeen::Ours(intent));
-                }
-            }
-        }
-        world.check();
-    }
-}
-
-fn edit(world: &mut World, change: impl FnOnce(&mut crate::api::ApiKeySpec)) {
-    world.set_object(|object| {
-        change(&mut object.spec);
-        object.generation += 1;
-    });
-}
+use super::world::{Fate, World};
+use crate::plan::key::Step;
 
 /// What may go wrong at a moment.
 #[derive(Debug, Clone, Copy)]

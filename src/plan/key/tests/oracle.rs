@@ -144,14 +144,14 @@ impl Oracle {
         }
         let face = face(&object.status);
         if object.spec.revoked || expired(world, object) {
-            let word = if object.spec.revoked {
+            let reason = if object.spec.revoked {
                 "Revoked"
             } else {
                 "Expired"
             };
             let quiet = living.is_empty() && world.secret().is_none();
-            return (!quiet || face != format!("-Ready:{word} +Stalled:{word}"))
-                .then(|| format!("{word}, but {living:?} live: {face}"));
+            return (!quiet || face != format!("-Ready:{reason} +Stalled:{reason}"))
+                .then(|| format!("{reason}, but {living:?} live: {face}"));
         }
         let value = world.secret().map(|secret| &secret.value);
         if face != "+Ready:Ready +UpToDate:Ready" {
@@ -170,11 +170,7 @@ impl Oracle {
 
     /// How many keys were made.
     pub(super) fn made(world: &World) -> usize {
-        world
-            .keys
-            .iter()
-            .filter(|key| claim().marker_of(&key.remote, &uid()).is_some())
-            .count()
+        world.keys.iter().filter(|key| key.is_ours()).count()
     }
 }
 

@@ -2,9 +2,11 @@
 //! leaders; n1, n2 are attempts with keys k1, k2.
 
 use super::build::*;
-use super::explore::{Deed, NO_OVERLAP, SPEC};
+use super::deeds::Deed;
+use super::explore::{NO_OVERLAP, SPEC};
+use super::leader::Leader;
 use super::oracle::Oracle;
-use super::world::{Fate, Leader, World};
+use super::world::{Fate, World};
 use crate::plan::port::KeyId;
 
 struct Schedule {

@@ -1,0 +1,285 @@
+//! What an answer leads to, within a pass and after it.
+
+use crate::api::conditions::Reason;
+use crate::plan::fault::Retry;
+use crate::plan::key::{
+    Done, Finalizer, IntentSeen, Secret, Seen, Setback, Stage, Step, Why, fold, plan, status,
+};
+use crate::plan::port::{AccountId, Effect, Fault, NewKey};
+use crate::plan::record::{Serial, Uid};
+
+use super::stop;
+use crate::plan::key::tests::build::*;
+
+/// A pass up to the key that the server has just made.
+fn minted(text: String) -> Seen {
+    let seen = seen().0;
+    let step = plan(&seen).step;
+    let Step::Open(intent) = step.clone() else {
+        panic!("{step:?}")
+    };
+    let mut object = seen.object.clone();
+    object.intent = IntentSeen::Ours(intent);
+    object.finalizer = Finalizer::Present;
+    let seen = fold(seen, &step, Done::Written(Box::new(object)));
+    let base = Box::new(seen.base.clone());
+    let seen = fold(
+        seen,
+        &Step::Rehearse,
+        Done::Rehearsed {
+            secret: Secret::Absent,
+            base,
+        },
+    );
+    let step = plan(&seen).step;
+    let Step::Mint(order) = &step else {
+        panic!("{step:?}")
+    };
+    let text = if text.is_empty() {
+        order.text.clone()
+    } else {
+        text
+    };
+    let expires_at = Some(order.expires_at);
+    let created_at = seen.now + mins(40);
+    fold(
+        seen,
+        &step,
+        Done::Minted(NewKey {
+            id: id(1),
+            text,
+            created_at,
+            expires_at,
+        }),
+    )
+}
+
+#[test]
+fn a_key_that_does_not_echo_its_marker_is_revoked() {
+    let seen = minted("something else".to_owned());
+    assert_eq!(plan(&seen).step, Step::Refresh);
+    let (object, secret) = (Box::new(seen.object.clone()), seen.secret.clone());
+    let seen = fold(seen, &Step::Refresh, Done::Refreshed { object, secret });
+    assert_eq!(word(&plan(&seen).step), "Revoke k1 Unwanted");
+    let step = plan(&seen).step;
+    let seen = fold(seen, &step, Done::Revoked(id(1)));
+    assert_eq!(
+        face(&status::wanted(&seen)),
+        "-Ready:ProtocolError +Stalled:ProtocolError"
+    );
+    assert_eq!(status::wanted(&seen).failures, 1);
+}
+
+#[test]
+fn the_age_of_a_key_is_on_our_clock() {
+    let seen = minted(String::new());
+    let Stage::Minted(key) = seen.pass.attempt.unwrap().stage else {
+        panic!()
+    };
+    assert_eq!(
+        key.created_at, seen.now,
+        "the server's clock is 40 minutes ahead"
+    );
+}
+
+#[test]
+fn a_refused_proof_says_nothing_about_our_own_credential() {
+    let seen = minted(String::new());
+    let seen = fold(
+        seen,
+        &Step::Prove,
+        Done::Failed(Setback::of(&Fault::Unauthorized)),
+    );
+    assert_eq!(plan(&seen).step, Step::Refresh);
+    let Stage::Unwanted(_, why) = seen.pass.attempt.unwrap().stage else {
+        panic!()
+    };
+    assert_eq!(why.stop.reason, Reason::ProofFailed);
+}
+
+#[test]
+fn a_throttled_proof_has_cost_a_key_and_is_counted() {
+    let seen = minted(String::new());
+    let throttled = Setback::of(&Fault::Throttled { after: None });
+    let seen = fold(seen, &Step::Prove, Done::Failed(throttled));
+    let step = Step::Revoke {
+        id: id(1),
+        why: Why::Unwanted,
+    };
+    let seen = fold(seen, &step, Done::Revoked(id(1)));
+    assert_eq!(status::wanted(&seen).failures, 1);
+}
+
+#[test]
+fn an_unanswered_publish_leaves_its_key_to_the_sweep() {
+    let seen = minted(String::new());
+    let account = AccountId::new("Users-1");
+    let seen = fold(seen, &Step::Prove, Done::Proven(account));
+    let step = plan(&seen).step;
+    assert_eq!(word(&step), "Publish k1");
+    let setback = |effect| {
+        let refused = stop(Reason::SecretRefused);
+        Done::Failed(Setback {
+            stop: refused,
+            effect,
+            retry: Retry::Backoff,
+        })
+    };
+    let unanswered = fold(seen.clone(), &step, setback(Effect::Perhaps));
+    assert_eq!(word(&plan(&unanswered).step), "Record");
+    assert_eq!(unanswered.settled, None);
+    let refused = fold(seen, &step, setback(Effect::None));
+    assert_eq!(plan(&refused).step, Step::Refresh);
+}
+
+#[test]
+fn a_key_is_not_published_two_minutes_after_its_attempt_began() {
+    let seen = minted(String::new());
+    let mut seen = fold(seen, &Step::Prove, Done::Proven(AccountId::new("Users-1")));
+    seen.now += secs(120);
+    assert_eq!(word(&plan(&seen).step), "Publish k1");
+    seen.now += secs(1);
+    assert_eq!(plan(&seen).step, Step::Refresh);
+}
+
+#[test]
+fn a_mint_is_not_sent_a_quarter_of_a_minute_after_its_attempt_began() {
+    let seen = seen().0;
+    let step = plan(&seen).step;
+    let Step::Open(intent) = step.clone() else {
+        panic!("{step:?}")
+    };
+    let mut object = seen.object.clone();
+    object.intent = IntentSeen::Ours(intent);
+    let mut seen = fold(seen, &step, Done::Written(Box::new(object)));
+    let base = Box::new(seen.base.clone());
+    let rehearsed = Done::Rehearsed {
+        secret: Secret::Absent,
+        base,
+    };
+    seen.now += secs(15);
+    let in_time = fold(seen.clone(), &Step::Rehearse, rehearsed.clone());
+    assert_eq!(word(&plan(&in_time).step), "Mint");
+    let mut late = in_time;
+    late.now += secs(1);
+    assert_eq!(word(&plan(&late).step), "Record");
+    seen.now += secs(1);
+    let late = fold(seen, &Step::Rehearse, rehearsed);
+    assert!(late.pass.attempt.is_none());
+    assert_eq!(late.settled, Some(nonce(99)), "nothing was sent");
+}
+
+#[test]
+fn a_rehearsal_that_meets_an_unknown_key_ends_the_attempt() {
+    let secret = seen().published(1, secs(3)).0.secret;
+    let seen = seen().0;
+    let step = plan(&seen).step;
+    let Step::Open(intent) = step.clone() else {
+        panic!("{step:?}")
+    };
+    let mut object = seen.object.clone();
+    object.intent = IntentSeen::Ours(intent);
+    let seen = fold(seen, &step, Done::Written(Box::new(object)));
+    let base = Box::new(seen.base.clone());
+    let seen = fold(seen, &Step::Rehearse, Done::Rehearsed { secret, base });
+    assert!(seen.pass.attempt.is_none());
+    assert_eq!(word(&plan(&seen).step), "Record");
+}
+
+#[test]
+fn a_list_that_nothing_waits_for_may_fail_in_silence() {
+    let seen = seen().settled(1, days(1)).0;
+    let step = plan(&seen).step;
+    assert_eq!(word(&step), "Look");
+    let down = Setback::of(&Fault::Unreachable("down".to_owned()));
+    let seen = fold(seen, &step, Done::Failed(down));
+    let plan = plan(&seen);
+    assert_eq!(plan.step, Step::Idle);
+    assert!(plan.wake > seen.now + mins(4), "not at once again");
+    assert!(plan.wake < seen.now + mins(6), "but soon");
+}
+
+#[test]
+fn a_status_that_cannot_be_written_ends_the_pass() {
+    let seen = seen().with(|s| s.base.account = None).0;
+    let step = plan(&seen).step;
+    assert_eq!(word(&step), "Record");
+    let refused = Setback::refused(stop(Reason::Forbidden), Retry::Backoff);
+    let seen = fold(seen, &step, Done::Failed(refused));
+    assert_eq!(plan(&seen).step, Step::Idle);
+    assert!(plan(&seen).wake > seen.now);
+}
+
+#[test]
+fn failures_are_counted_per_spec_and_forgotten_when_the_work_is_done() {
+    let rejected = || Done::Failed(Setback::of(&Fault::Rejected("no".to_owned())));
+    let case = seen()
+        .intent(1, mins(9))
+        .failed(4, "Rejected", mins(8))
+        .list(secs(1), &[]);
+    let look = Step::Look {
+        newer_than: start(),
+    };
+    let again = fold(case.clone().0, &look, rejected());
+    assert_eq!(status::wanted(&again).failures, 5);
+    let edited = case.with(|s| s.object.generation = 2);
+    let anew = fold(edited.0, &look, rejected());
+    assert_eq!(status::wanted(&anew).failures, 1);
+    let done = seen()
+        .settled(1, days(1))
+        .list(secs(1), &[(1, days(1))])
+        .failed(4, "Rejected", mins(9));
+    assert_eq!(status::wanted(&done.0).failures, 0);
+}
+
+#[test]
+fn a_wake_is_after_now_and_not_after_what_is_due() {
+    let all = vec![
+        ("new", seen(), RESYNC),
+        ("an attempt is open", seen().intent(1, secs(20)), secs(40)),
+        (
+            "a failure",
+            seen().intent(1, mins(9)).failed(1, "Rejected", secs(0)),
+            secs(2),
+        ),
+        ("rotation", seen().settled(1, days(20) - secs(7)), secs(7)),
+        ("expiry", seen().settled(1, days(30) - secs(7)), secs(7)),
+        (
+            "overlap",
+            seen().settled(2, mins(1)).retiring(1, secs(9)),
+            secs(9),
+        ),
+        (
+            "resync",
+            seen().settled(2, days(1)).list(mins(9), &[(2, days(1))]),
+            secs(60),
+        ),
+        (
+            "deletion without intent",
+            seen().deleting(secs(10)),
+            secs(50),
+        ),
+    ];
+    for (situation, case, latest) in all {
+        let wake = case.plan().wake;
+        assert!(wake > case.0.now, "{situation}");
+        assert!(wake <= case.0.now + latest + secs(1), "{situation}: {wake}");
+    }
+}
+
+#[test]
+fn strange_facts_do_not_break_it() {
+    let max = jiff::Timestamp::MAX;
+    let odd = seen().settled(1, days(1)).with(|s| {
+        s.now = max;
+        s.object.status.failures = u32::MAX;
+        s.object.status.serial = Some(u64::MAX);
+        s.object.uid = Uid::new("");
+    });
+    let _ = odd.plan();
+    let early = seen()
+        .settled(1, days(1))
+        .with(|s| s.now = jiff::Timestamp::MIN);
+    let _ = early.plan();
+    assert_eq!(Serial::LAST.next(), Serial::LAST);
+}

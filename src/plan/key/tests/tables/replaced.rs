@@ -1,0 +1,181 @@
+//! Keys that were replaced, and keys that nothing records.
+
+use crate::plan::key::status;
+
+use super::{READY, check};
+use crate::plan::key::tests::build::*;
+
+#[test]
+fn replaced_keys_and_strays() {
+    let two = || {
+        seen()
+            .settled(2, mins(30))
+            .list(secs(30), &[(1, days(9)), (2, mins(30))])
+    };
+    check(vec![
+        (
+            "through its overlap",
+            two().retiring(1, mins(1)).recorded(),
+            "Idle",
+            READY,
+        ),
+        (
+            "due, seen through a cache",
+            two().retiring(1, -mins(1)),
+            "Refresh",
+            READY,
+        ),
+        (
+            "due",
+            two().retiring(1, -mins(1)).live(),
+            "Revoke k1 Retired",
+            READY,
+        ),
+        (
+            "due by status alone",
+            two().retiring_in_status(1, -mins(1)).live(),
+            "Revoke k1 Retired",
+            READY,
+        ),
+        (
+            "due, says status; the Secret says later",
+            two()
+                .retiring(1, mins(9))
+                .retiring_in_status(1, -mins(1))
+                .live()
+                .recorded(),
+            "Idle",
+            READY,
+        ),
+        (
+            "due, but made a moment ago: its Publish may be on its way",
+            seen()
+                .settled(2, days(1))
+                .list(secs(1), &[(3, secs(170)), (2, days(1))])
+                .retiring_in_status(3, -mins(1))
+                .live()
+                .recorded(),
+            "Idle",
+            READY,
+        ),
+        (
+            "due, and the list is from before the rotation",
+            seen()
+                .settled(2, mins(4))
+                .retiring(1, -mins(1))
+                .list(mins(5), &[(1, days(9))])
+                .live(),
+            "Look",
+            READY,
+        ),
+        (
+            "due, and there is no list",
+            seen()
+                .settled(2, mins(4))
+                .retiring(1, -mins(1))
+                .retiring_in_status(1, -mins(1))
+                .live(),
+            "Look",
+            READY,
+        ),
+        (
+            "due, and not ours",
+            two()
+                .retiring(1, -mins(1))
+                .with(|s| {
+                    let list = s.list.as_mut().unwrap();
+                    list.keys[0].text = "somebody's".to_owned();
+                })
+                .live()
+                .recorded(),
+            "Idle",
+            READY,
+        ),
+        (
+            "the current key, called retiring",
+            seen()
+                .settled(2, mins(30))
+                .retiring_in_status(2, -mins(1))
+                .list(secs(30), &[(2, mins(30))])
+                .live()
+                .recorded(),
+            "Idle",
+            READY,
+        ),
+        (
+            "due, but the Secret is gone",
+            seen()
+                .intent(2, mins(30))
+                .mirrored(2, mins(30))
+                .retiring_in_status(1, -mins(1))
+                .list(secs(30), &[(1, days(9)), (2, mins(30))])
+                .live(),
+            "Open 3",
+            "-Ready:Minting +Reconciling:Minting",
+        ),
+        (
+            "due, but the last try failed a moment ago",
+            two().retiring(1, -mins(1)).failed(2, "Forbidden", secs(1)),
+            "Record",
+            "+Ready:Ready -UpToDate:Forbidden",
+        ),
+        ("a stray, seen through a cache", two(), "Refresh", READY),
+        ("a stray", two().live(), "Record", READY),
+        (
+            "a stray that is not old enough at the beginning of the list",
+            seen()
+                .settled(2, days(1))
+                .list(secs(30), &[(3, mins(10) + secs(29)), (2, days(1))])
+                .live()
+                .recorded(),
+            "Idle",
+            READY,
+        ),
+        (
+            "a stray, on a server whose clock is a quarter behind",
+            seen()
+                .settled(2, days(1))
+                .list(secs(30), &[(3, mins(20)), (2, days(1))])
+                .with(|s| s.base.server.as_mut().unwrap().skew = -mins(15))
+                .live()
+                .recorded(),
+            "Idle",
+            READY,
+        ),
+        (
+            "a stray while the list does not show the Secret's key",
+            seen()
+                .settled(2, secs(50))
+                .list(secs(30), &[(1, days(1))])
+                .live()
+                .recorded(),
+            "Idle",
+            READY,
+        ),
+        (
+            "keys of others",
+            seen()
+                .settled(2, days(1))
+                .list(secs(30), &[(1, days(9)), (3, days(9)), (2, days(1))])
+                .with(|s| {
+                    let list = s.list.as_mut().unwrap();
+                    list.keys[0].text = list.keys[0].text.replace("here", "there");
+                    list.keys[1].text = "by hand".to_owned();
+                })
+                .live()
+                .recorded(),
+            "Idle",
+            READY,
+        ),
+    ]);
+    let strays = status::wanted(&two().live().0).retiring;
+    assert_eq!(strays.len(), 1);
+    assert!(
+        strays[0].revoke_at.0 >= start() + days(1),
+        "a stray has the overlap before it"
+    );
+    assert!(
+        status::wanted(&two().0).retiring.is_empty(),
+        "not on facts from before the list"
+    );
+}

@@ -1,0 +1,240 @@
+//! A key that is to be replaced.
+
+use crate::plan::key::{IntentSeen, Secret, Seen, minting, status};
+
+use super::{READY, check, ends};
+use crate::plan::key::tests::build::*;
+
+#[test]
+fn rotation() {
+    let old = |age| seen().settled(1, age).list(secs(30), &[(1, age)]);
+    let never = |age| {
+        seen_with(r#""lifetime": "30d", "rotation": {"mode": "Never"}"#)
+            .settled(1, age)
+            .list(secs(30), &[(1, age)])
+    };
+    let policy = |s: &mut Seen| s.base.bounds.max_lifetime = Some(days(7));
+    check(vec![
+        (
+            "two thirds of its life are not over",
+            old(days(20) - secs(1)).recorded(),
+            "Idle",
+            READY,
+        ),
+        (
+            "two thirds of its life are over",
+            old(days(20)),
+            "Open 2",
+            READY,
+        ),
+        (
+            "asked for",
+            old(days(1)).with(|s| s.object.rotate = Some("now".to_owned())),
+            "Open 2",
+            READY,
+        ),
+        (
+            "asked for, and done",
+            old(days(1))
+                .with(|s| {
+                    s.object.rotate = Some("now".to_owned());
+                    let Secret::Ours(held) = &mut s.secret else {
+                        panic!()
+                    };
+                    held.rotate_handled = Some("now".to_owned());
+                })
+                .recorded(),
+            "Idle",
+            READY,
+        ),
+        (
+            "the data of the Secret is other",
+            old(days(1)).with(|s| s.object.shape = "new".to_owned()),
+            "Open 2",
+            READY,
+        ),
+        (
+            "the lifetime is shorter now",
+            old(days(1)).with(|s| s.object.spec.lifetime = Some("7d".parse().unwrap())),
+            "Open 2",
+            READY,
+        ),
+        (
+            "due, but the policy allows no longer key than there is",
+            old(days(24))
+                .with(policy)
+                .with(|s| s.base.bounds.max_lifetime = Some(days(6)))
+                .recorded(),
+            "Idle",
+            READY,
+        ),
+        (
+            "due, and the policy clips it",
+            old(days(24)).with(policy),
+            "Open 2",
+            READY,
+        ),
+        (
+            "due, and refused",
+            old(days(21)).failed(4, "Rejected", secs(1)),
+            "Record",
+            "+Ready:Ready -UpToDate:Rejected",
+        ),
+        (
+            "due, and suspended",
+            old(days(21)).with(|s| s.object.spec.suspend = true),
+            "Record",
+            "+Ready:Ready -UpToDate:Suspended",
+        ),
+        (
+            "expired",
+            old(days(30)),
+            "Open 2",
+            "-Ready:Minting +Reconciling:Minting",
+        ),
+        (
+            "three are retiring already",
+            old(days(21))
+                .published(5, days(21))
+                .mirrored(5, days(21))
+                .intent(5, days(21))
+                .list(
+                    secs(30),
+                    &[(5, days(21)), (1, days(22)), (2, days(22)), (3, days(22))],
+                )
+                .retiring(1, mins(1))
+                .retiring(2, mins(1))
+                .retiring(3, mins(1)),
+            "Record",
+            "+Ready:Ready -UpToDate:Minting",
+        ),
+        (
+            "three strays do not hold it up",
+            old(days(21))
+                .published(5, days(21))
+                .mirrored(5, days(21))
+                .intent(5, days(21))
+                .list(
+                    secs(30),
+                    &[(5, days(21)), (1, days(22)), (2, days(22)), (3, days(22))],
+                )
+                .retiring_in_status(1, mins(1))
+                .retiring_in_status(2, mins(1))
+                .retiring_in_status(3, mins(1)),
+            "Open 6",
+            READY,
+        ),
+        (
+            "Never: its end is put on record",
+            never(days(1)),
+            "Guard intent",
+            READY,
+        ),
+        (
+            "Never, the lifetime left to the policy: its end is put on record",
+            never(days(1)).with(|s| s.object.spec.lifetime = None),
+            "Guard intent",
+            READY,
+        ),
+        (
+            "Never, and the intent was dropped",
+            never(days(25)).with(|s| s.object.intent = IntentSeen::Missing),
+            "Guard intent",
+            READY,
+        ),
+        (
+            "Never, near its end",
+            never(days(29)).with(|s| ends(s, days(1))).recorded(),
+            "Idle",
+            READY,
+        ),
+        (
+            "Never, the lifetime is shorter now",
+            never(days(9)).with(|s| {
+                ends(s, days(21));
+                s.object.spec.lifetime = Some("20d".parse().unwrap());
+            }),
+            "Guard intent",
+            READY,
+        ),
+        (
+            "Never, the lifetime is longer now: the end stays",
+            never(days(9))
+                .with(|s| {
+                    ends(s, days(21));
+                    s.object.spec.lifetime = Some("40d".parse().unwrap());
+                })
+                .with(|s| s.object.status = status::wanted(s)),
+            "Idle",
+            READY,
+        ),
+    ]);
+}
+
+#[test]
+fn a_publication_records_what_it_replaces() {
+    let age = days(2);
+    // Every attempt was opened ten seconds ago, so no copy of its Publish lands after this:
+    let earliest = secs(170);
+    let rows = vec![
+        (
+            "the living key",
+            seen().settled(1, age),
+            vec![(1, earliest + days(1))],
+        ),
+        (
+            "a key that ends within the overlap",
+            seen().settled(1, days(30) - mins(9)),
+            vec![(1, mins(9))],
+        ),
+        (
+            "overlap 0",
+            seen_with(r#""lifetime": "30d", "rotation": {"overlap": "0s"}"#).settled(1, age),
+            vec![(1, earliest)],
+        ),
+        (
+            "a key that has expired",
+            seen().settled(1, days(31)),
+            vec![(1, earliest)],
+        ),
+        (
+            "a key that is gone is not recorded",
+            seen().settled(1, age).list(secs(1), &[]),
+            vec![],
+        ),
+        (
+            "the Secret is gone",
+            seen().mirrored(1, age),
+            vec![(1, earliest + days(1))],
+        ),
+        (
+            "both remember others",
+            seen()
+                .settled(3, age)
+                .retiring(1, mins(1))
+                .retiring_in_status(1, mins(9))
+                .retiring_in_status(2, mins(2)),
+            vec![(1, mins(1)), (2, mins(2)), (3, earliest + days(1))],
+        ),
+    ];
+    for (situation, case, wanted) in rows {
+        let case = case.intent(9, secs(10));
+        let intent = case.0.object.intent.ours().unwrap();
+        let got = minting::publication(&case.0, intent, &published(9, start())).retiring;
+        let wanted: Vec<_> = wanted
+            .into_iter()
+            .map(|(n, at)| (id(n), start() + at))
+            .collect();
+        let whole = |at: jiff::Timestamp| at.as_second();
+        assert_eq!(
+            got.iter()
+                .map(|key| (key.id.clone(), whole(key.revoke_at)))
+                .collect::<Vec<_>>(),
+            wanted
+                .into_iter()
+                .map(|(id, at)| (id, whole(at)))
+                .collect::<Vec<_>>(),
+            "{situation}"
+        );
+    }
+}
