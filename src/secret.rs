@@ -26,15 +26,9 @@ impl KeyMaterial {
     /// The first 16 hexadecimal digits of the SHA-256 of the plaintext: enough to tell two keys
     /// apart, of no use for guessing a random key.
     pub fn fingerprint(&self) -> String {
-        use std::fmt::Write as _;
-        let digest = Sha256::digest(self.expose().as_bytes());
-        digest
-            .iter()
-            .take(8)
-            .fold(String::with_capacity(16), |mut hex, byte| {
-                let _ = write!(hex, "{byte:02x}");
-                hex
-            })
+        let digest: [u8; 32] = Sha256::digest(self.expose().as_bytes()).into();
+        let [a, b, c, d, e, f, g, h, ..] = digest;
+        format!("{:016x}", u64::from_be_bytes([a, b, c, d, e, f, g, h]))
     }
 }
 
