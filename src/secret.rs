@@ -27,8 +27,10 @@ impl KeyMaterial {
     /// apart, of no use for guessing a random key.
     pub fn fingerprint(&self) -> String {
         let digest: [u8; 32] = Sha256::digest(self.expose().as_bytes()).into();
-        let [a, b, c, d, e, f, g, h, ..] = digest;
-        format!("{:016x}", u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+        digest
+            .first_chunk()
+            .map(|head| format!("{:016x}", u64::from_be_bytes(*head)))
+            .unwrap_or_default()
     }
 }
 

@@ -222,7 +222,7 @@ mod tests {
         }
     }
 
-    fn grant(extra: serde_json::Value) -> Grant {
+    fn grant(extra: &serde_json::Value) -> Grant {
         let mut grant = serde_json::json!({"namespaces": {"from": "Names", "names": ["team-a"]}});
         grant
             .as_object_mut()
@@ -231,7 +231,7 @@ mod tests {
         serde_json::from_value(grant).unwrap()
     }
 
-    fn account(extra: serde_json::Value) -> ServiceAccountSpec {
+    fn account(extra: &serde_json::Value) -> ServiceAccountSpec {
         let mut spec =
             serde_json::json!({"serverRef": {"kind": "ClusterDeployServer", "name": "main"}});
         spec.as_object_mut()
@@ -242,8 +242,10 @@ mod tests {
 
     #[test]
     fn the_default_grant_gives_own_names_alone() {
-        let grants = [grant(serde_json::json!({}))];
-        let ask = |spec, name| allowance(&grants, &asker(), &account(spec), name).is_ok();
+        let grants = [grant(&serde_json::json!({}))];
+        let ask = |spec: serde_json::Value, name| {
+            allowance(&grants, &asker(), &account(&spec), name).is_ok()
+        };
         assert!(ask(serde_json::json!({}), Some("team-a.ci")));
         for (spec, name) in [
             (serde_json::json!({}), Some("team-b.ci")),
@@ -283,10 +285,10 @@ mod tests {
     #[test]
     fn pieces_of_two_grants_are_not_put_together() {
         let grants = [
-            grant(serde_json::json!({"usernames": ["shared"]})),
-            grant(serde_json::json!({"adopt": true})),
+            grant(&serde_json::json!({"usernames": ["shared"]})),
+            grant(&serde_json::json!({"adopt": true})),
         ];
-        let spec = account(serde_json::json!({"adopt": true}));
+        let spec = account(&serde_json::json!({"adopt": true}));
         assert!(allowance(&grants, &asker(), &spec, Some("shared")).is_err());
         assert!(allowance(&grants, &asker(), &spec, Some("team-a.x")).is_ok());
     }
@@ -294,11 +296,11 @@ mod tests {
     #[test]
     fn namespaces_are_chosen_by_name_label_or_all() {
         let from = |namespaces: serde_json::Value| {
-            let grants = [grant(serde_json::json!({"namespaces": namespaces}))];
+            let grants = [grant(&serde_json::json!({"namespaces": namespaces}))];
             allowance(
                 &grants,
                 &asker(),
-                &account(serde_json::json!({})),
+                &account(&serde_json::json!({})),
                 Some("team-a.ci"),
             )
             .is_ok()
@@ -319,11 +321,11 @@ mod tests {
     #[test]
     fn the_widest_covering_grant_counts() {
         let limits = |grants: &[serde_json::Value]| {
-            let grants: Vec<_> = grants.iter().cloned().map(grant).collect();
+            let grants: Vec<_> = grants.iter().map(grant).collect();
             allowance(
                 &grants,
                 &asker(),
-                &account(serde_json::json!({})),
+                &account(&serde_json::json!({})),
                 Some("team-a.ci"),
             )
             .unwrap()

@@ -161,8 +161,11 @@ pub fn digest(parts: &[&str]) -> String {
         hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
         hash.update(part.as_bytes());
     }
-    let [a, b, c, d, e, f, ..]: [u8; 32] = hash.finalize().into();
-    format!("{:012x}", u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
+    let bytes: [u8; 32] = hash.finalize().into();
+    bytes
+        .first_chunk()
+        .map(|head| format!("{:012x}", u64::from_be_bytes(*head) >> 16))
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ fn installation() -> Installation {
 }
 
 /// A ServiceAccount that nobody has looked at, on a connection that works.
-fn seen(spec: serde_json::Value) -> Seen {
+fn seen(spec: &serde_json::Value) -> Seen {
     let mut whole = serde_json::json!({"serverRef": {"kind": "DeployServer", "name": "main"}});
     whole
         .as_object_mut()
@@ -197,7 +197,7 @@ fn json(value: &str) -> serde_json::Value {
 
 #[test]
 fn an_account_is_created_only_after_its_free_name_is_recorded() {
-    let first = seen(json("{}"));
+    let first = seen(&json("{}"));
     assert_eq!(
         plan(&first).step,
         Step::Find(Lookup::Name("team-a.ci".to_owned()))
@@ -227,7 +227,7 @@ fn an_account_is_created_only_after_its_free_name_is_recorded() {
 
 #[test]
 fn a_creation_without_an_answer_is_waited_for_and_taken() {
-    let mut waits = seen(json("{}"));
+    let mut waits = seen(&json("{}"));
     waits.object.pins.free_at = Some(now() - SignedDuration::from_secs(30));
     waits.object.finalizer = Finalizer::Present;
     waits.remote = Remote::Absent;
@@ -253,7 +253,7 @@ fn a_creation_without_an_answer_is_waited_for_and_taken() {
 
 #[test]
 fn a_refused_creation_makes_nobodys_account_ours() {
-    let mut claimed = seen(json("{}"));
+    let mut claimed = seen(&json("{}"));
     claimed.object.pins.free_at = Some(now());
     claimed.object.finalizer = Finalizer::Present;
     claimed.remote = Remote::Absent;
@@ -298,7 +298,7 @@ fn what_exists_is_taken_only_when_it_may_be() {
             Ok(Maker::Somebody),
         ),
     ] {
-        let seen = seen(json(spec)).found(account.clone());
+        let seen = seen(&json(spec)).found(account.clone());
         match (plan(&seen).step, expected) {
             (Step::Pin(pins), Ok(maker)) => {
                 assert_eq!(
@@ -320,7 +320,7 @@ fn a_forged_account_id_gives_nothing() {
         (r#"{"management": "Observed"}"#, "boss"),
         (r#"{"management": "Self"}"#, "x"),
     ] {
-        let forged = seen(json(spec)).pinned(Maker::Us).found(remote(name));
+        let forged = seen(&json(spec)).pinned(Maker::Us).found(remote(name));
         assert_eq!(forged.reason(), "AccountNotFound", "{spec}");
         assert_eq!(verified(&forged), None, "{spec}");
         assert!(mint_stop(&forged).is_some(), "{spec}");
@@ -335,7 +335,7 @@ fn a_forged_account_id_gives_nothing() {
 #[test]
 fn an_account_is_kept_as_declared() {
     let declared = r#"{"displayName": "CI", "email": "ci@example.org"}"#;
-    let seen = seen(json(declared))
+    let seen = seen(&json(declared))
         .pinned(Maker::Us)
         .found(remote("team-a.ci"));
     let Step::Update(_, draft) = plan(&seen).step else {
@@ -359,7 +359,7 @@ fn teams_are_recorded_before_they_are_joined_and_left_before_they_are_forgotten(
         space: None,
     };
     let wanted = r#"{"octopus": {"teams": [{"name": "Deployers"}]}}"#;
-    let mut joining = seen(json(wanted))
+    let mut joining = seen(&json(wanted))
         .pinned(Maker::Us)
         .found(remote("team-a.ci"));
     assert_eq!(plan(&joining).step, Step::FindTeam(by_name.clone()));
@@ -399,7 +399,7 @@ fn teams_are_recorded_before_they_are_joined_and_left_before_they_are_forgotten(
 #[test]
 fn only_orphans_for_sure_are_revoked() {
     let base = || {
-        seen(json("{}"))
+        seen(&json("{}"))
             .pinned(Maker::Us)
             .found(remote("team-a.ci"))
     };
@@ -459,7 +459,7 @@ fn keys_are_counted_by_whose_they_are() {
             ..key("k-hand", UID, ago(90))
         },
     ];
-    let mut seen = seen(json("{}"))
+    let mut seen = seen(&json("{}"))
         .pinned(Maker::Us)
         .found(remote("team-a.ci"))
         .resident(UID, &["k-1"]);
@@ -482,7 +482,7 @@ fn keys_are_counted_by_whose_they_are() {
 #[test]
 fn an_account_goes_only_when_nothing_needs_it() {
     let end = |maker| {
-        seen(json("{}"))
+        seen(&json("{}"))
             .pinned(maker)
             .found(remote("team-a.ci"))
             .deleting()
@@ -523,7 +523,7 @@ fn an_account_goes_only_when_nothing_needs_it() {
 fn deletion_policies_do_what_they_say() {
     let end = |policy: &str, maker| {
         let spec = serde_json::json!({ "deletionPolicy": policy });
-        seen(spec)
+        seen(&spec)
             .pinned(maker)
             .found(remote("team-a.ci"))
             .deleting()
@@ -544,7 +544,7 @@ fn deletion_policies_do_what_they_say() {
 
 #[test]
 fn another_server_says_nothing_about_this_account() {
-    let mut other = seen(json("{}"))
+    let mut other = seen(&json("{}"))
         .pinned(Maker::Us)
         .found(remote("team-a.ci"));
     other.object.pins.server = Some(ServerIdentity::new("server-2"));
@@ -556,7 +556,7 @@ fn another_server_says_nothing_about_this_account() {
 
 #[test]
 fn a_settled_pass_writes_nothing() {
-    let settled = seen(json("{}"))
+    let settled = seen(&json("{}"))
         .pinned(Maker::Us)
         .found(remote("team-a.ci"))
         .listed(vec![])
