@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
+use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior, context};
 
 use super::facts::Rendering;
@@ -89,6 +90,8 @@ impl<'a> Templates<'a> {
         let mut environment = Environment::empty();
         environment.set_fuel(Some(FUEL));
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        let whole = SyntaxConfig::builder().keep_trailing_newline(true).build();
+        environment.set_syntax(whole.map_err(|error| error.to_string())?);
         let context = context! {
             key => values.key.expose(),
             id => values.id,
@@ -118,5 +121,85 @@ impl<'a> Templates<'a> {
             entries.insert((*name).to_owned(), ByteString(rendered.into_bytes()));
         }
         Ok(entries)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(data: &serde_json::Value) -> ApiKey {
+        let spec = serde_json::json!({
+            "serviceAccountRef": {"name": "ci"}, "secret": {"data": data}, "rotation": {"overlap": "1d"},
+        });
+        ApiKey::new("deploy", serde_json::from_value(spec).unwrap())
+    }
+
+    fn render(text: &str) -> Result<String, String> {
+        let object = object(&serde_json::json!({ "entry": text }));
+        let key = KeyMaterial::new("API-CANARY");
+        let values = Values {
+            key: &key,
+            id: "apikeys-1",
+            url: "https://octopus.example",
+            username: "team-a.ci",
+            serial: 3,
+            expires_at: "2026-12-23T16:01:07Z",
+        };
+        let mut entries = Templates::of(&object, &[]).render(&values)?;
+        Ok(String::from_utf8(entries.remove("entry").unwrap().0).unwrap())
+    }
+
+    #[test]
+    fn entries_are_what_their_author_wrote() {
+        for (text, rendered) in [
+            ("{{ key }}", "API-CANARY"),
+            (
+                "{{ url }}/api {{ id }} {{ username }} {{ serial }} {{ expiresAt }}\n",
+                "https://octopus.example/api apikeys-1 team-a.ci 3 2026-12-23T16:01:07Z\n",
+            ),
+            (r#"{"key": "{{ key }}"}"#, r#"{"key": "API-CANARY"}"#),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(render(text).as_deref(), Ok(rendered), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_render_says_where_and_shows_no_value() {
+        for text in [
+            "{{ nobody }}",
+            "{{ key",
+            "{{ key.x.y }}",
+            "{% include 'x' %}",
+            "{{ key() }}",
+            "{% for a in range(100000) %}{% for b in range(100000) %}x{% endfor %}{% endfor %}",
+            "{% set x = 'x' * 1000000000 %}{{ x }}",
+            "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+        ] {
+            let error = render(text).unwrap_err();
+            assert!(
+                error.contains("entry") || error.contains("entries"),
+                "{text}: {error}"
+            );
+            assert!(!error.contains("CANARY"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn entries_of_a_server_are_no_wish_of_an_author() {
+        let defaults: &[_] = &[("OCTOPUS_URL", "{{ url }}")];
+        let bare = object(&serde_json::json!({}));
+        assert_eq!(Templates::of(&bare, defaults).names(), ["OCTOPUS_URL"]);
+        assert_eq!(
+            Templates::of(&bare, defaults).try_out(),
+            Templates::of(&bare, &[]).try_out()
+        );
+        let own = object(&serde_json::json!({"a": "b"}));
+        assert_ne!(
+            Templates::of(&own, defaults).try_out().shape,
+            Templates::of(&bare, &[]).try_out().shape
+        );
+        assert_eq!(Templates::of(&own, defaults).names(), ["a"]);
     }
 }

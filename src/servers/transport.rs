@@ -5,12 +5,16 @@
 
 use std::error::Error;
 use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::{Certificate, Client, redirect, retry};
 
+use super::allowed::forbidden;
 use super::plain::plain;
 
 /// How long a connection may take to come about, name look-up and handshake included.
@@ -90,6 +94,7 @@ impl Network {
             .referer(false)
             .retry(retry::never())
             .no_proxy()
+            .dns_resolver(Arc::new(Names))
             .connect_timeout(CONNECT)
             .timeout(REQUEST)
             .pool_idle_timeout(IDLE)
@@ -126,6 +131,25 @@ impl Network {
         *whole.status_mut() = answer.status();
         *whole.headers_mut() = std::mem::take(answer.headers_mut());
         Ok(whole)
+    }
+}
+
+/// Looks names up, and gives no address that no deploy server has, whatever a name server says.
+struct Names;
+
+impl Resolve for Names {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let (allowed, refused): (Vec<SocketAddr>, Vec<_>) =
+                found.partition(|address| forbidden(address.ip()).is_none());
+            match refused.first().and_then(|address| forbidden(address.ip())) {
+                Some(what) if allowed.is_empty() => {
+                    Err(format!("{} leads to {what}", name.as_str()).into())
+                }
+                Some(_) | None => Ok(Box::new(allowed.into_iter()) as Addrs),
+            }
+        })
     }
 }
 
@@ -240,6 +264,18 @@ mod tests {
             .body(Bytes::new())
             .unwrap();
         network.send(request).await
+    }
+
+    #[tokio::test]
+    async fn names_lead_to_servers_alone() {
+        let addresses = |name: &'static str| Names.resolve(name.parse().unwrap());
+        assert!(addresses("localhost").await.unwrap().next().is_some());
+        let refused = addresses("169.254.169.254")
+            .await
+            .err()
+            .unwrap()
+            .to_string();
+        assert_eq!(refused, "169.254.169.254 leads to a link-local address");
     }
 
     #[tokio::test]
