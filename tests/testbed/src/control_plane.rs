@@ -9,7 +9,6 @@ mod access;
 mod audit;
 mod binaries;
 mod build;
-mod progress;
 mod run_folder;
 
 use std::path::{Path, PathBuf};
@@ -145,6 +144,11 @@ impl ControlPlane {
     /// The API's address.
     pub fn server(&self) -> &str {
         &self.server
+    }
+
+    /// The programs that it runs on.
+    pub fn binaries(&self) -> &Binaries {
+        &self.binaries
     }
 
     /// The folder of this run: data, certificates, logs. Room for files of the same life.

@@ -3,5 +3,7 @@
 
 pub mod clients;
 pub mod control_plane;
+pub mod demo;
 pub mod process;
+mod progress;
 pub mod twins;

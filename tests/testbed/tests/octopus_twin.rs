@@ -101,6 +101,7 @@ async fn what_each_fault_does_to_caller_and_server() {
             0,
             Fate::NeverArrived,
         ),
+        (Fault::Feigned, Ok(200), 0, Fate::Feigned),
         (Fault::Html, Ok(200), 0, Fate::NeverArrived),
         (Fault::HalfJson, Ok(200), 1, Fate::AnswerReplaced),
         (

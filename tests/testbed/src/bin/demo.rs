@@ -1,2 +1,67 @@
 //! Shows the product working: `cargo demo`.
-fn main() {}
+
+use clap::Parser;
+use testbed::demo::{Act, Demo, Kind, Outcome, Page, Programs, Trouble};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Shows apikey-operator at work, on this machine alone.
+///
+/// Starts a real Kubernetes API server, a simulated deploy server and the operator, applies the
+/// sample manifests, and shows the keys that come of them. Then it stays, for you to try things,
+/// until Ctrl-C ends everything. It listens on 127.0.0.1 only, and neither reads nor touches your
+/// own kubeconfig.
+///
+/// The first time it builds Kubernetes from its sources, which takes minutes; the programs are
+/// kept in ~/.cache/apikey-operator. Needs Go 1.26 or newer for that.
+#[derive(Parser)]
+#[command(name = "cargo demo", bin_name = "cargo demo")]
+struct Args {
+    /// Do not stay: delete the manifests again, check that the keys are dead and that nothing is
+    /// left on the server, say how long it took, and exit with 0 if all was right, else with 1.
+    #[arg(long)]
+    check: bool,
+    /// The deploy server.
+    #[arg(long, value_enum, default_value_t)]
+    server: Kind,
+}
+
+#[tokio::main]
+async fn main() -> Outcome {
+    let args = Args::parse();
+    let act = if args.check { Act::Check } else { Act::Stay };
+    let mut page = Page::stdout();
+    let mut interrupt = Box::pin(interrupted());
+    let demo = tokio::select! {
+        biased;
+        () = &mut interrupt => return Outcome::Interrupted,
+        demo = Box::pin(raise(args.server, &mut page)) => demo,
+    };
+    match demo {
+        Ok(demo) => Box::pin(demo.perform(act, &mut page, interrupt)).await,
+        Err(trouble) => Outcome::Wrong(trouble),
+    }
+}
+
+async fn raise(server: Kind, page: &mut Page) -> Result<Demo, Trouble> {
+    let programs = Programs::obtain(page).await?;
+    Demo::raise(&programs, server, page).await
+}
+
+/// Waits until somebody wants it to end.
+async fn interrupted() {
+    let kinds = [
+        SignalKind::interrupt,
+        SignalKind::terminate,
+        SignalKind::hangup,
+    ];
+    let [Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)] = kinds.map(|kind| signal(kind()))
+    else {
+        // Then a signal ends us at once, and all that we have started with us.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+}

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
 
 use super::build::{self, GO_MOD, GO_SUM};
-use super::progress::Progress;
+use crate::progress::Progress;
 
 /// A program of the control plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

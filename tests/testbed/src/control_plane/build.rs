@@ -9,8 +9,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 
 use super::binaries::Binary;
-use super::progress::Progress;
 use crate::process::{Process, Program};
+use crate::progress::Progress;
 
 /// The pinned modules.
 pub(super) const GO_MOD: &str = include_str!("../../control-plane/go.mod");

@@ -34,7 +34,7 @@ const GUIDE: &str = r#"The control door of a twin.
            {"fault":"throttled","retryAfter":5,"times":{"next":3}}
            {"fault":"late","seconds":20,"method":"POST","path":"/api/users/*/apikeys","times":{"next":1}}
          faults: outage cutBefore cutAfter late{seconds} slow{millis} throttled{retryAfter?}
-                 refused{status} html halfJson flood{mebibytes} redirect{location}
+                 refused{status} feigned html halfJson flood{mebibytes} redirect{location}
   DELETE /faults                   clear them all
   POST   /changes                  something happens from outside, for example
            {"change":"disable","user":"ci-team-a"}

@@ -41,6 +41,8 @@ pub enum Fault {
         /// The HTTP status, such as 500 or 503.
         status: u16,
     },
+    /// The server answers as if it had acted, and does not: a write that a broken node lost.
+    Feigned,
     /// A page of HTML with status 200, as from a proxy; the server does not act.
     Html,
     /// The server acts; half of its answer arrives.

@@ -40,6 +40,8 @@ pub enum Fate {
     Answered,
     /// The server never saw it, and the caller was told so or cut off.
     NeverArrived,
+    /// The server said that it acted, and did not.
+    Feigned,
     /// The server acted, but its answer was lost.
     AnswerLost,
     /// The server acted, but the caller got something else in place of its answer.

@@ -99,6 +99,13 @@ impl<T: Twin> World<T> {
                     StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
                 instead(self.twin.refusal(now, status))
             }
+            Some(Fault::Feigned) => {
+                self.journal[entry].fate = Fate::Feigned;
+                let before = self.twin.clone();
+                let response = self.twin.handle(now, request);
+                self.twin.restore(before);
+                instead(response)
+            }
             Some(Fault::Html) => instead(html()),
             Some(Fault::Redirect { location }) => instead(redirect(&location)),
             Some(Fault::HalfJson) => self

@@ -14,7 +14,7 @@ const WIDTH: usize = 79;
 
 /// One long piece of work, as it is shown.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     terminal: bool,
     start: Instant,
     /// What was said last in a log, and when.
@@ -23,7 +23,7 @@ pub(super) struct Progress {
 
 impl Progress {
     /// Begins now; shows nothing yet.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             terminal: std::io::stderr().is_terminal(),
             start: Instant::now(),
@@ -32,7 +32,7 @@ impl Progress {
     }
 
     /// Shows what is being done; `detail` changes quickly and is for terminals only.
-    pub(super) fn show(&mut self, what: &str, detail: &str) {
+    pub(crate) fn show(&mut self, what: &str, detail: &str) {
         let line = format!("{what} ({})", clock(self.start.elapsed()));
         if self.terminal {
             let line: String = format!("{line} {detail}").chars().take(WIDTH).collect();
@@ -48,7 +48,7 @@ impl Progress {
     }
 
     /// Says how it went, on a line that stays.
-    pub(super) fn finish(&self, how: &str) {
+    pub(crate) fn finish(&self, how: &str) {
         let clear = if self.terminal { "\r\x1b[2K" } else { "" };
         say(&format!("{clear}{how} ({})\n", clock(self.start.elapsed())));
     }

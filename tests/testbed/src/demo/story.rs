@@ -1,0 +1,225 @@
+//! What a team does: applies its manifests, takes the key out of the Secret, deletes it all.
+
+use anyhow::{Context as _, Result, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+use super::{Act, Answer, Demo, NAMESPACE, Page, Server, Step, Trouble, write_samples};
+use crate::control_plane::Binary;
+
+/// The folder of the manifests, in the demo's folder.
+const SAMPLES: &str = "samples";
+
+/// The manifest of the keys.
+const KEYS: &str = "samples/4-keys.yaml";
+
+/// The Secret whose key is tried; its entries are the default ones.
+const SECRET: &str = "deploy";
+
+/// Every Secret that holds a key carries it.
+const OURS: &str = "app.kubernetes.io/managed-by=apikey-operator";
+
+/// A key as a program finds it in its environment.
+struct Handed {
+    url: String,
+    key: String,
+}
+
+/// Tells all of it.
+pub(super) async fn tell(demo: &Demo, act: Act, page: &mut Page) -> Result<(), Trouble> {
+    let handed = give(demo, page).await?;
+    match act {
+        Act::Stay => {
+            offer(demo, page);
+            let why = demo.operator.end().await;
+            Err(Trouble {
+                at: Step::Stay,
+                why,
+            })
+        }
+        Act::Check => take(demo, &handed, page).await,
+    }
+}
+
+/// From the manifests to a key that works.
+async fn give(demo: &Demo, page: &mut Page) -> Result<Handed, Trouble> {
+    page.heading("A team asks for two keys");
+    let applied = page.step(Step::Apply, demo.in_time(apply(demo))).await?;
+    page.note(&applied);
+    page.step(Step::Ready, demo.in_time(ready(demo))).await?;
+
+    page.heading("What it gets");
+    let (table, entries, handed) = page.step(Step::Prove, demo.in_time(prove(demo))).await?;
+    page.shell("kubectl get apikeys", &table);
+    page.shell(
+        "kubectl get secrets  (the names of their entries)",
+        &entries,
+    );
+    Ok(handed)
+}
+
+/// From a key that works to nothing at all.
+async fn take(demo: &Demo, handed: &Handed, page: &mut Page) -> Result<(), Trouble> {
+    page.heading("The team deletes its keys, then all else");
+    page.step(Step::Delete, demo.in_time(delete(demo))).await?;
+    page.step(Step::Dead, demo.in_time(dead(handed))).await?;
+    page.step(Step::Clear, demo.in_time(clear(demo))).await?;
+    page.step(Step::Left, left(demo)).await
+}
+
+async fn apply(demo: &Demo) -> Result<(String, String)> {
+    write_samples(&demo.server, &demo.control_plane.folder().join(SAMPLES))?;
+    let applied = demo.kubectl(&["apply", "--filename", SAMPLES]).await?;
+    Ok((applied, format!("kubectl apply -f {SAMPLES}")))
+}
+
+/// Waits until every key is ready, or until one says that it waits for a person.
+async fn ready(demo: &Demo) -> Result<((), String)> {
+    let keys = demo.kubectl(&["get", "apikeys", "--output=name"]).await?;
+    for key in keys.lines() {
+        let wait = ["wait", "--timeout=1h", key];
+        let [ready, stalled] = ["Ready", "Stalled"].map(|condition| {
+            let condition = format!("--for=condition={condition}");
+            async move { demo.kubectl(&[&wait[..], &[&condition]].concat()).await }
+        });
+        tokio::select! {
+            ready = ready => drop(ready?),
+            Ok(_) = stalled => bail!("{}", sentence(demo, key).await?),
+        }
+    }
+    let text = "kubectl wait --for=condition=Ready apikeys --all".to_owned();
+    Ok(((), text))
+}
+
+/// What a key says about itself.
+async fn sentence(demo: &Demo, key: &str) -> Result<String> {
+    let ready = r#"{.metadata.name}: {.status.conditions[?(@.type=="Ready")].message}"#;
+    let said = demo
+        .kubectl(&["get", key, &format!("--output=jsonpath={ready}")])
+        .await?;
+    Ok(format!("ApiKey {said}"))
+}
+
+async fn prove(demo: &Demo) -> Result<((String, String, Handed), String)> {
+    let table = demo.kubectl(&["get", "apikeys"]).await?;
+    let secrets = demo
+        .kubectl(&["get", "secrets", "--selector", OURS, "--output=json"])
+        .await?;
+    let secrets: Value = serde_json::from_str(&secrets)?;
+    let secrets = secrets["items"]
+        .as_array()
+        .context("kubectl lists no Secrets")?;
+    let handed = handed(secrets)?;
+    let Answer::Taken { username } = Server::ask(&handed.url, &handed.key).await? else {
+        bail!("the server does not take the key that is in Secret {SECRET}");
+    };
+    let text = format!("{} takes the key, as {username}", demo.server.name());
+    Ok(((table, entries(secrets), handed), text))
+}
+
+/// The entries of the Secret that a program would take.
+fn handed(secrets: &[Value]) -> Result<Handed> {
+    let secret = secrets
+        .iter()
+        .find(|secret| secret["metadata"]["name"] == SECRET);
+    let secret = secret.with_context(|| format!("there is no Secret {SECRET}"))?;
+    let entry = |name: &str| {
+        let value = secret["data"][name].as_str();
+        let value = value.with_context(|| format!("Secret {SECRET} has no entry {name}"))?;
+        Ok::<_, anyhow::Error>(String::from_utf8(STANDARD.decode(value)?)?)
+    };
+    Ok(Handed {
+        url: entry("OCTOPUS_URL")?,
+        key: entry("OCTOPUS_API_KEY")?,
+    })
+}
+
+/// The names of the Secrets, each with those of its entries.
+fn entries(secrets: &[Value]) -> String {
+    let line = |secret: &Value| {
+        let data = secret["data"].as_object();
+        let names: Vec<_> = data
+            .into_iter()
+            .flatten()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let name = secret["metadata"]["name"].as_str().unwrap_or_default();
+        format!("{name:<14} {}\n", names.join(", "))
+    };
+    secrets.iter().map(line).collect()
+}
+
+async fn delete(demo: &Demo) -> Result<((), String)> {
+    demo.kubectl(&["delete", "--filename", KEYS]).await?;
+    Ok(((), format!("kubectl delete -f {KEYS}")))
+}
+
+async fn dead(handed: &Handed) -> Result<((), String)> {
+    match Server::ask(&handed.url, &handed.key).await? {
+        Answer::Refused => Ok(((), "the server takes the key no more".to_owned())),
+        Answer::Taken { username } => {
+            bail!("the ApiKey {SECRET} is gone, and the server still takes its key, as {username}")
+        }
+    }
+}
+
+async fn clear(demo: &Demo) -> Result<((), String)> {
+    demo.kubectl(&["delete", "--filename", SAMPLES, "--ignore-not-found"])
+        .await?;
+    Ok(((), format!("kubectl delete -f {SAMPLES}")))
+}
+
+async fn left(demo: &Demo) -> Result<((), String)> {
+    let left = demo.server.left();
+    if !left.is_empty() {
+        bail!(
+            "the server still has what it should not: {}",
+            left.join(", ")
+        );
+    }
+    let text = format!("{}, none of them is left on the server", demo.server.work());
+    Ok(((), text))
+}
+
+/// What people can do next.
+fn offer(demo: &Demo, page: &mut Page) {
+    let kubectl = demo.control_plane.binaries().path(Binary::Kubectl);
+    let tools = kubectl.parent().unwrap_or(kubectl);
+    let folder = demo.control_plane.folder().display();
+    let control = demo.server.control_url();
+
+    page.heading("Try it yourself, in another terminal");
+    page.offer(
+        &format!(
+            "export KUBECONFIG={}",
+            demo.control_plane.kubeconfig().display()
+        ),
+        "",
+    );
+    page.offer(&format!("export PATH={}:$PATH", tools.display()), "");
+    page.offer(&format!("cd {folder}"), "");
+    page.heading("");
+    page.offer("kubectl get apikeys --watch", "how they are");
+    page.offer("kubectl describe apikey deploy", "one of them, whole");
+    page.offer("kubectl apply -f samples/more/nightly.yaml", "one key more");
+    page.offer("kubectl delete apikey nightly", "revoked, then gone");
+    page.offer(
+        &format!("kubectl delete namespace {NAMESPACE}"),
+        "everything at once",
+    );
+    page.heading("Make the server fail");
+    page.offer(
+        &format!("curl -d '{{\"fault\":\"outage\"}}' {control}/faults"),
+        "",
+    );
+    page.offer(&format!("curl -X DELETE {control}/faults"), "it is back");
+    page.offer(&format!("curl {control}"), "what else can go wrong");
+    page.heading("Look at the operator");
+    page.offer("tail -f operator.log", "what it does");
+    page.offer(
+        &format!("curl {}/metrics", demo.operator.url()),
+        "what it counts",
+    );
+    page.heading("Ctrl-C ends everything.");
+}
