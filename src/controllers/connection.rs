@@ -679,7 +679,7 @@ fn publish<L: Link>(
         resync: spec.resync.duration(),
     };
     if ctx.standings.connections.set(place.clone(), known) == News::Changed {
-        ctx.bells.accounts_of(&ctx.stores, place);
+        ctx.bells.dependents_of(&ctx.stores, place);
     }
 }
 
