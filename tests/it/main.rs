@@ -1,9 +1,26 @@
-//! The integration tests: one binary, see `docs/design.md`.
+//! The integration tests: one binary, a ladder of rungs. A new rung is a `mod` line and an entry.
 
+mod budget;
+mod cluster;
 mod contract;
+mod ladder;
+mod leaks;
+
+use std::process::ExitCode;
 
 use libtest_mimic::Arguments;
 
-fn main() -> std::process::ExitCode {
-    libtest_mimic::run(&Arguments::from_args(), contract::all()).exit_code()
+fn main() -> ExitCode {
+    let contract = libtest_mimic::run(&Arguments::from_args(), contract::all());
+    let stages = cluster::Stages::default();
+    let rungs = [
+        cluster::rung(&stages),
+        budget::rung(&stages),
+        leaks::rung(&stages),
+    ];
+    drop(stages);
+    match ladder::climb(rungs) {
+        ExitCode::SUCCESS => contract.exit_code(),
+        failure => failure,
+    }
 }
