@@ -234,7 +234,6 @@ pub async fn operate(world: World, identity: Identity, signs: Signs, stop: Cance
         stores: stores.clone(),
         bells,
         standings: controllers::standing::Standings::default(),
-        lists: controllers::lists::Lists::default(),
         claim,
         stamp,
         clock,

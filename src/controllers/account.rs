@@ -12,7 +12,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 
 use super::cluster::{Lapse, Marks};
-use super::lists::Pair;
+use super::lists::Lists;
 use super::standing::{self, Line, News, Place};
 use super::watch::Guarded;
 use super::{Ctx, MOST_STEPS, Outcome, Patience, facts, is_older, outcome, requeue};
@@ -27,7 +27,7 @@ use crate::plan::account::{
 use crate::plan::fault::Retry;
 use crate::plan::grant::{Allowance, Asker, allowance};
 use crate::plan::key::{Freshness, Reach, Setback};
-use crate::plan::port::{Fault, KeyId, List, RemoteTeam, TeamRef};
+use crate::plan::port::{AccountId, Fault, KeyId, RemoteTeam, ServerIdentity, TeamRef};
 
 /// What passes over one ServiceAccount remember.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -51,6 +51,7 @@ type Looked = (Timestamp, Remote, Vec<(TeamRef, Option<RemoteTeam>)>);
 struct Hands {
     object: ServiceAccount,
     line: Option<Line>,
+    lists: Arc<Lists>,
 }
 
 /// Looks at one ServiceAccount, and does what is to be done.
@@ -151,7 +152,14 @@ fn see(ctx: &Ctx, object: ServiceAccount, memory: &Memory) -> Option<(Seen, Hand
         .as_ref()
         .map_err(Clone::clone)
         .and_then(|connection| grant(ctx, &facts, connection, line.as_ref()));
-    let pair = pair(&facts);
+    let lists = connection
+        .as_ref()
+        .ok()
+        .map(|connection| Arc::clone(&connection.lists));
+    let list = lists
+        .as_ref()
+        .zip(facts.pins.account.as_ref())
+        .and_then(|(lists, account)| lists.at_hand(account));
     let resync = route.as_ref().map(|route| route.resync).ok();
     let looked = memory.looked.clone().filter(|(at, ..)| {
         facts.deleting.is_none() && resync.is_some_and(|resync| now.duration_since(*at) < resync)
@@ -172,7 +180,7 @@ fn see(ctx: &Ctx, object: ServiceAccount, memory: &Memory) -> Option<(Seen, Hand
         rival: rival(ctx, &facts),
         remote,
         teams,
-        list: pair.as_ref().and_then(|pair| ctx.lists.at_hand(pair)),
+        list,
         counted: memory.counted,
         census: census(
             ctx,
@@ -184,7 +192,14 @@ fn see(ctx: &Ctx, object: ServiceAccount, memory: &Memory) -> Option<(Seen, Hand
         object: facts,
         pass,
     };
-    Some((seen, Hands { object, line }))
+    Some((
+        seen,
+        Hands {
+            object,
+            line,
+            lists: lists.unwrap_or_default(),
+        },
+    ))
 }
 
 fn exists(ctx: &Ctx, place: &Place) -> bool {
@@ -261,7 +276,7 @@ fn username(object: &Object, line: Option<&Line>) -> String {
         .unwrap_or_else(|| default_username(&object.namespace, &object.name, limit))
 }
 
-fn pair(object: &Object) -> Option<Pair> {
+fn pair(object: &Object) -> Option<(ServerIdentity, AccountId)> {
     Some((object.pins.server.clone()?, object.pins.account.clone()?))
 }
 
@@ -536,7 +551,7 @@ async fn act(ctx: &Ctx, seen: &Seen, hands: &mut Hands, step: &Step) -> Outcome<
             let Some(line) = hands.line.clone() else {
                 return Outcome::Stale;
             };
-            match Box::pin(call(ctx, seen, &line, step)).await {
+            match Box::pin(call(ctx, seen, &hands.lists, &line, step)).await {
                 Ok(done) => Outcome::Done(done),
                 Err(fault) => {
                     let namespace = hands.object.namespace().unwrap_or_default();
@@ -550,7 +565,13 @@ async fn act(ctx: &Ctx, seen: &Seen, hands: &mut Hands, step: &Step) -> Outcome<
 }
 
 /// Calls the deploy server.
-async fn call(ctx: &Ctx, seen: &Seen, line: &Line, step: &Step) -> Result<Done, Fault> {
+async fn call(
+    ctx: &Ctx,
+    seen: &Seen,
+    lists: &Lists,
+    line: &Line,
+    step: &Step,
+) -> Result<Done, Fault> {
     let server = line.server.as_ref();
     match step {
         Step::Find(Lookup::Name(name)) => Ok(Done::Found(
@@ -575,28 +596,20 @@ async fn call(ctx: &Ctx, seen: &Seen, line: &Line, step: &Step) -> Result<Done, 
             Ok(Done::TeamChanged(server.leave_team(team, account).await?))
         }
         Step::Look { newer_than } => {
-            let Some(pair) = pair(&seen.object) else {
+            let Some(account) = &seen.object.pins.account else {
                 return Err(Fault::NotFound);
             };
-            match ctx.lists.newer(server, &pair, *newer_than).await {
-                Ok(list) => Ok(Done::Looked(list)),
-                Err(Fault::NotFound) => {
-                    line.is_still_there().await?;
-                    Ok(Done::Looked(List {
-                        began: seen.now,
-                        keys: Vec::new(),
-                    }))
-                }
-                Err(fault) => Err(fault),
-            }
+            let list = lists
+                .newer(line, account, *newer_than, ctx.clock.now())
+                .await?;
+            Ok(Done::Looked(list))
         }
         Step::Revoke(account, key) => {
             match server.revoke(account, key).await {
                 Err(Fault::NotFound) => line.is_still_there().await,
                 answer => answer,
             }?;
-            ctx.lists
-                .drop_key(&(line.probe.identity.clone(), account.clone()), key);
+            lists.drop_key(account, key);
             Ok(Done::Revoked(key.clone()))
         }
         Step::Delete(id) => match server.delete_account(id).await {

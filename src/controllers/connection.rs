@@ -13,6 +13,7 @@ use kube::runtime::controller::Action;
 use serde::Serialize;
 
 use super::cluster::{Kind, Lapse, Marks};
+use super::lists::Lists;
 use super::standing::{self, Line, News, Place};
 use super::watch::{Guarded, credential_name};
 use super::{Ctx, MOST_STEPS, Outcome, facts, is_older, requeue};
@@ -37,9 +38,11 @@ pub struct Memory {
     /// The client, and what it was made from.
     client: Option<(Making, Client)>,
     /// What may be asked of the server; it outlives clients.
-    budget: Option<Arc<Budget>>,
+    budget: Option<(crate::api::Limits, Arc<Budget>)>,
     /// The last look with this client.
     look: Option<Look>,
+    /// The newest lists of its accounts' keys.
+    lists: Arc<Lists>,
 }
 
 /// The client for a server, or why there is none.
@@ -149,12 +152,7 @@ pub fn suspect(ctx: &Ctx, place: &Place, fault: &Fault) {
         | Fault::Conflict(_)
         | Fault::Rejected(_) => return,
     }
-    let memory = ctx.memories.connections.get(place);
-    let believed = |memory: &Memory| memory.look.as_ref().is_some_and(|look| look.found.is_ok());
-    if let Some(mut memory) = memory.filter(believed) {
-        memory.look = None;
-        ctx.memories.connections.put(place.clone(), memory);
-    }
+    ctx.memories.suspicions.put(place.clone(), ctx.clock.now());
     ctx.bells.connection(place);
 }
 
@@ -166,6 +164,8 @@ struct Hands<L> {
     credential: Option<PartialObjectMeta<Secret>>,
     /// Secrets whose finalizer is to go.
     forsaken: Vec<PartialObjectMeta<Secret>>,
+    /// The newest lists of its accounts' keys.
+    lists: Arc<Lists>,
 }
 
 async fn reconcile<L: Link>(ctx: &Ctx, mut object: L) -> Action {
@@ -253,6 +253,11 @@ async fn see<L: Link>(
         memory.look = None;
     }
     let place = object.place();
+    let suspected = ctx.memories.suspicions.get(&place);
+    let doubted = |look: &Look| look.found.is_ok() && suspected.is_some_and(|at| look.at <= at);
+    if memory.look.as_ref().is_some_and(doubted) {
+        memory.look = None;
+    }
     let accounts = dependents(&place, &ctx.stores.parsed_accounts());
     let deleting = meta.deletion_timestamp.is_some();
     let forsaken = forsaken(ctx, &object, credential.as_ref(), accounts).await?;
@@ -291,6 +296,7 @@ async fn see<L: Link>(
             server,
             credential,
             forsaken,
+            lists: Arc::clone(&memory.lists),
         },
     ))
 }
@@ -474,8 +480,15 @@ fn client(
         burst: positive(spec.limits.burst),
         concurrency: positive(spec.limits.concurrency),
     };
-    let budget = Arc::new(Budget::new(limits));
-    memory.budget = Some(Arc::clone(&budget));
+    let budget = match memory
+        .budget
+        .take()
+        .filter(|(made, _)| *made == spec.limits)
+    {
+        Some((_, budget)) => budget,
+        None => Arc::new(Budget::new(limits)),
+    };
+    memory.budget = Some((spec.limits, Arc::clone(&budget)));
     connect(servers::Connection {
         kind: servers::Kind::Octopus,
         url: spec.url.clone(),
@@ -678,6 +691,7 @@ fn publish<L: Link>(
     });
     let known = standing::Connection {
         usable,
+        lists: Arc::clone(&hands.lists),
         url: spec.url.clone(),
         grants: hands.object.grants().map(<[Grant]>::to_vec),
         max_lifetime: policy
@@ -689,7 +703,7 @@ fn publish<L: Link>(
         resync: spec.resync.duration(),
     };
     if ctx.standings.connections.set(place.clone(), known) == News::Changed {
-        ctx.bells.accounts_of(&ctx.stores, place);
+        ctx.bells.dependents_of(&ctx.stores, place);
     }
 }
 

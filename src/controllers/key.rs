@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::cluster::{Answer, Effect, Lapse, Marks};
-use super::lists::Pair;
+use super::lists::Lists;
 use super::rendering::{Templates, Values};
 use super::standing::{self, Line, Place};
 use super::{Ctx, MOST_STEPS, Outcome, Patience, facts, is_older, outcome, requeue};
@@ -65,6 +65,7 @@ struct Hands {
     account: Option<ServiceAccount>,
     secret: Option<PartialObjectMeta<Secret>>,
     line: Option<Line>,
+    lists: Arc<Lists>,
     url: String,
     username: String,
     /// The value of the key that was just minted: it exists nowhere else.
@@ -194,6 +195,7 @@ fn see(
         account,
         secret,
         line: ground.line,
+        lists: ground.lists,
         url: ground.url,
         username: ground.username,
         value: None,
@@ -203,10 +205,7 @@ fn see(
         nonce: Nonce::from_bytes(ctx.entropy.draw()),
         claim: ctx.claim.clone(),
         object: object_facts(ctx, &hands.object),
-        list: ground
-            .pair
-            .as_ref()
-            .and_then(|pair| ctx.lists.at_hand(pair)),
+        list: ground.list,
         base: ground.base,
         secret: secret_facts(ctx, &hands),
         freshness,
@@ -232,7 +231,8 @@ fn secret_facts(ctx: &Ctx, hands: &Hands) -> crate::plan::key::Secret {
 /// What an ApiKey rests on.
 struct Ground {
     base: Base,
-    pair: Option<Pair>,
+    list: Option<port::List>,
+    lists: Arc<Lists>,
     line: Option<Line>,
     url: String,
     username: String,
@@ -282,10 +282,9 @@ fn ground(ctx: &Ctx, object: &ApiKey, account: Option<&ServiceAccount>) -> Optio
         .account
         .clone()
         .filter(|id| pins.account.as_ref() == Some(id));
-    let pair = verified
-        .clone()
-        .zip(pins.server.clone())
-        .map(|(account, server)| (server, account));
+    let list = verified
+        .as_ref()
+        .and_then(|account| connection.lists.at_hand(account));
     Some(Ground {
         base: Base {
             mint: mint(account, &known).and_then(|()| match &verified {
@@ -300,7 +299,8 @@ fn ground(ctx: &Ctx, object: &ApiKey, account: Option<&ServiceAccount>) -> Optio
             resync: connection.resync,
             server,
         },
-        pair,
+        list,
+        lists: Arc::clone(&connection.lists),
         line,
         url: connection.url.clone(),
         username: known.username,
@@ -320,7 +320,8 @@ impl Ground {
                 bounds: Bounds::default(),
                 resync: SignedDuration::from_mins(10),
             },
-            pair: None,
+            list: None,
+            lists: Arc::default(),
             line: None,
             url: String::new(),
             username: String::new(),
@@ -588,20 +589,11 @@ async fn look(ctx: &Ctx, seen: &Seen, hands: &Hands, newer_than: Timestamp) -> O
     let (Some(line), Some(account)) = (&hands.line, &seen.base.account) else {
         return Outcome::Stale;
     };
-    let pair = (line.probe.identity.clone(), account.clone());
-    let looked = match ctx
+    match hands
         .lists
-        .newer(line.server.as_ref(), &pair, newer_than)
+        .newer(line, account, newer_than, ctx.clock.now())
         .await
     {
-        // The account is gone, and its keys with it.
-        Err(Fault::NotFound) => line.is_still_there().await.map(|()| port::List {
-            began: seen.now,
-            keys: Vec::new(),
-        }),
-        answer => answer,
-    };
-    match looked {
         Ok(list) => Outcome::Done(Done::Looked(list)),
         Err(fault) => failed(ctx, hands, &fault),
     }
@@ -928,8 +920,7 @@ async fn revoke(ctx: &Ctx, seen: &Seen, hands: &mut Hands, id: &KeyId) -> Outcom
     };
     match gone {
         Ok(()) => {
-            ctx.lists
-                .drop_key(&(line.probe.identity.clone(), account.clone()), id);
+            hands.lists.drop_key(account, id);
             Outcome::Done(Done::Revoked(id.clone()))
         }
         Err(fault) => failed(ctx, hands, &fault),

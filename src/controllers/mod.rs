@@ -32,7 +32,6 @@ use kube::runtime::controller::Action;
 
 use self::cluster::{Cluster, Lapse};
 use self::facts::Stamp;
-use self::lists::Lists;
 use self::report::Reporter;
 use self::standing::{Place, Register, Standings};
 use self::watch::{Bells, Stores};
@@ -67,8 +66,6 @@ pub struct Ctx {
     pub bells: Bells,
     /// What connections and accounts are worth.
     pub standings: Standings,
-    /// The newest list of each account.
-    pub lists: Lists,
     /// Who we are.
     pub claim: Claim,
     /// Whether admission's stamp may be believed.
@@ -98,6 +95,8 @@ pub struct Ctx {
 pub struct Memories {
     /// Of connections.
     pub connections: Register<Place, connection::Memory>,
+    /// When a call last spoke against a connection.
+    pub suspicions: Register<Place, Timestamp>,
     /// Of ServiceAccounts.
     pub accounts: Register<Uid, account::Memory>,
     /// Of ApiKeys.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::SignedDuration;
 
+use super::lists::Lists;
 use crate::api::{Grant, ServerKind, ServerRef};
 use crate::plan::Stop;
 use crate::plan::grant::Allowance;
@@ -47,6 +48,8 @@ impl Place {
 pub struct Connection {
     /// The client for its server, and what the last look found; or why there is none.
     pub usable: Result<Line, Stop>,
+    /// The newest lists of its accounts' keys.
+    pub lists: Arc<Lists>,
     /// Its URL.
     pub url: String,
     /// Whom it grants what; `None` when it serves its own namespace alone.

@@ -3,6 +3,7 @@
 //! Secrets and namespaces are watched by their metadata alone: no value of a Secret comes in here.
 //! A watch that breaks begins anew by itself; what was missed meanwhile is seen in the new list.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -160,13 +161,37 @@ impl Bells {
 
     /// Wakes the ServiceAccounts of a connection.
     pub fn accounts_of(&self, stores: &Stores, place: &Place) {
-        for account in stores.parsed_accounts() {
-            let namespace = account.namespace().unwrap_or_default();
-            if Place::of(&account.spec.server_ref, &namespace) == *place {
-                self.account(&namespace, &account.name_any());
+        for account in accounts_at(stores, place) {
+            self.account(&account.0, &account.1);
+        }
+    }
+
+    /// Wakes all that rests on a connection: its ServiceAccounts, and their ApiKeys, which follow its
+    /// policy.
+    pub fn dependents_of(&self, stores: &Stores, place: &Place) {
+        let accounts = accounts_at(stores, place);
+        for (namespace, name) in &accounts {
+            self.account(namespace, name);
+        }
+        for key in stores.keys.state() {
+            let Ok(parsed) = &key.0 else { continue };
+            let namespace = parsed.namespace().unwrap_or_default();
+            let account = parsed.spec.service_account_ref.name.clone();
+            if accounts.contains(&(namespace.clone(), account)) {
+                self.key(&namespace, &parsed.name_any());
             }
         }
     }
+}
+
+/// Namespace and name of the ServiceAccounts of a connection.
+fn accounts_at(stores: &Stores, place: &Place) -> BTreeSet<(String, String)> {
+    let accounts = stores.parsed_accounts().into_iter();
+    accounts
+        .map(|account| (account.namespace().unwrap_or_default(), account))
+        .filter(|(namespace, account)| Place::of(&account.spec.server_ref, namespace) == *place)
+        .map(|(namespace, account)| (namespace, account.name_any()))
+        .collect()
 }
 
 /// Watches everything, for ever: fills the stores and rings the bells.

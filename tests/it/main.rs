@@ -1,18 +1,27 @@
 //! The integration tests: one binary, a ladder of rungs. A new rung is a `mod` line and an entry.
 
+mod budget;
 mod chart;
+mod cluster;
 mod contract;
 mod crds;
 mod ladder;
 mod layers;
+mod leaks;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ladder::climb([
+    let stages = cluster::Stages::default();
+    let rungs = [
         layers::rung(),
         contract::rung(),
         crds::rung(),
         chart::rung(),
-    ])
+        cluster::rung(&stages),
+        budget::rung(&stages),
+        leaks::rung(&stages),
+    ];
+    drop(stages);
+    ladder::climb(rungs)
 }

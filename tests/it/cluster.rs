@@ -1,0 +1,128 @@
+//! The operator as people meet it: its own process on a real control plane, under the rights that
+//! the chart renders, before a twin of the deploy server on a real socket.
+//!
+//! A row is a function of a [`Case`]: from `kubectl apply` to the reason and its sentence, and on
+//! until all is well again, without a restart, with the keys counted that were made on the way. Rows
+//! share one [`Stage`] and play many at a time, each in a namespace and with a twin of its own; what
+//! kills operators, or changes what all share, plays on a stage of its own.
+//!
+//! | file | rows about |
+//! | --- | --- |
+//! | `keys` | ApiKeys and their Secrets |
+//! | `connections` | credentials, certificates, addresses |
+//! | `answers` | servers that are away, slow, or answer nonsense |
+//! | `accounts` | ServiceAccounts: adoption, teams, management |
+//! | `grants` | what a tenant may not get |
+//! | `unserved` | what this version does not serve yet |
+//! | `endings` | deletion, expiry, revocation, retention |
+//! | `tampering` | status wiped, old manifests, old intents |
+//! | `alone` | kill -9, objects that do not parse: each on a stage of its own |
+//!
+//! `ROW=<name>` in the environment plays only the rows whose name contains it.
+
+mod case;
+mod keys;
+mod stage;
+mod tapped;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+use futures::{StreamExt as _, stream};
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
+
+pub(crate) use self::case::Case;
+pub(crate) use self::stage::{Plane, Stage};
+use crate::ladder::{Ground, Rung};
+
+/// So many rows of one test play at a time; two tests run at the same time.
+const AT_A_TIME: usize = 8;
+
+/// The stage that all rows share, set when it is first asked for.
+#[derive(Default, Clone)]
+pub(crate) struct Stages {
+    shared: Arc<OnceCell<Arc<Stage>>>,
+}
+
+impl Stages {
+    pub(crate) async fn shared(&self, ground: Arc<Ground>) -> Result<Arc<Stage>> {
+        let set =
+            async || Ok::<_, anyhow::Error>(Arc::new(Stage::set(Plane::Shared(ground)).await?));
+        Ok(Arc::clone(self.shared.get_or_try_init(set).await?))
+    }
+}
+
+type Play = Box<dyn FnOnce(Arc<Case>) -> Pin<Box<dyn Future<Output = Result<()>>>> + Send>;
+
+/// One row.
+pub(crate) struct Row {
+    name: &'static str,
+    play: Play,
+}
+
+impl Row {
+    fn new<F: Future<Output = Result<()>> + 'static>(
+        name: &'static str,
+        play: impl FnOnce(Arc<Case>) -> F + Send + 'static,
+    ) -> Self {
+        Self {
+            name,
+            play: Box::new(|case| Box::pin(play(case))),
+        }
+    }
+
+    async fn play(self, stage: &Arc<Stage>) -> Result<()> {
+        let case = Arc::new(Case::open(stage, self.name).await?);
+        (self.play)(Arc::clone(&case)).await?;
+        case.end().await
+    }
+}
+
+/// Rows from functions; each is named as its function is.
+macro_rules! rows {
+    ($($row:ident),* $(,)?) => { vec![$(crate::cluster::Row::new(stringify!($row), $row)),*] };
+}
+use rows;
+
+/// The rung.
+pub(crate) fn rung(stages: &Stages) -> Rung {
+    let tables: [(_, fn() -> Vec<Row>); _] = [("keys", keys::rows)];
+    tables
+        .into_iter()
+        .fold(Rung::new("cluster"), |rung, (name, rows)| {
+            let stages = stages.clone();
+            rung.test(name, async move |ground| {
+                play(&stages.shared(ground).await?, rows()).await
+            })
+        })
+}
+
+/// Plays rows, many at a time, and says which went wrong and how.
+async fn play(stage: &Arc<Stage>, mut rows: Vec<Row>) -> Result<()> {
+    if let Some(only) = std::env::var_os("ROW") {
+        rows.retain(|row| row.name.contains(&*only.to_string_lossy()));
+    }
+    let wrong: Vec<String> = stream::iter(rows)
+        .map(async |row| {
+            let (name, began) = (row.name, Instant::now());
+            let played = row.play(stage).await;
+            let seconds = began.elapsed().as_secs_f64();
+            if std::env::var_os("ROW_TIMES").is_some() {
+                eprintln!(
+                    "{seconds:6.1} s {name} {}",
+                    if played.is_ok() { "" } else { "FAILED" }
+                );
+            }
+            played
+                .err()
+                .map(|error| format!("{name}, after {seconds:.0} s: {error:#}"))
+        })
+        .buffer_unordered(AT_A_TIME)
+        .filter_map(std::future::ready)
+        .collect()
+        .await;
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    Ok(())
+}

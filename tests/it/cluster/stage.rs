@@ -1,0 +1,217 @@
+//! Where cases play: the operator's own process on a real control plane, started with the arguments
+//! and under the rights that the chart renders, and no others.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use serde_json::Value;
+use testbed::control_plane::{Binaries, ControlPlane};
+use testbed::process::{Process, Program, free_port, run};
+use tokio::time::{interval, timeout};
+
+use super::tapped::Canaries;
+use crate::ladder::Ground;
+
+/// The release's name, its namespace, and the operator's account.
+pub(crate) const OPERATOR: &str = "apikey-operator";
+/// Who the operator is to the API server.
+pub(crate) const USER: &str = "system:serviceaccount:apikey-operator:apikey-operator";
+
+/// Long enough for a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// What the operator says when it begins to work.
+const WORKS: &str = "passes begin";
+
+/// Whose control plane it is.
+pub(crate) enum Plane {
+    /// That of the whole run.
+    Shared(Arc<Ground>),
+    /// One for this stage alone.
+    Own(ControlPlane),
+}
+
+impl Plane {
+    /// One for one stage alone.
+    pub(crate) async fn own(ground: &Ground) -> Result<Self> {
+        // What is missing on this machine is missing here too.
+        ground.control_plane().await?;
+        let binaries = Binaries::obtain().await?;
+        Ok(Self::Own(ControlPlane::start(&binaries).await?))
+    }
+
+    async fn get(&self) -> Result<&ControlPlane> {
+        match self {
+            Self::Shared(ground) => ground.control_plane().await,
+            Self::Own(control_plane) => Ok(control_plane),
+        }
+    }
+}
+
+/// A control plane, and the operator at work on it.
+pub(crate) struct Stage {
+    // Ended before the control plane.
+    operator: Option<Process>,
+    plane: Plane,
+    /// Somebody who may do everything.
+    pub(crate) client: Client,
+    /// What must not be seen anywhere.
+    pub(crate) canaries: Canaries,
+    /// Where the operator answers for its health and its metrics.
+    pub(crate) listen: String,
+    log: PathBuf,
+    args: Vec<String>,
+    kubeconfig: PathBuf,
+}
+
+impl Stage {
+    /// Installs what the chart renders and starts the operator; returns when it works.
+    pub(crate) async fn set(plane: Plane) -> Result<Self> {
+        let control_plane = plane.get().await?;
+        install(control_plane).await?;
+        let listen = format!("127.0.0.1:{}", free_port()?);
+        let mut stage = Self {
+            client: client(control_plane).await?,
+            canaries: Canaries::default(),
+            args: arguments(control_plane, &listen).await?,
+            listen,
+            operator: None,
+            log: control_plane.folder().join("operator.log"),
+            kubeconfig: control_plane.kubeconfig_for(OPERATOR, OPERATOR).await?,
+            plane,
+        };
+        stage.start().await?;
+        Ok(stage)
+    }
+
+    /// The control plane.
+    pub(crate) async fn control_plane(&self) -> Result<&ControlPlane> {
+        self.plane.get().await
+    }
+
+    /// Starts the operator, and returns when it works.
+    pub(crate) async fn start(&mut self) -> Result<()> {
+        let before = self.log()?.matches(WORKS).count();
+        let operator = Program::new(env!("CARGO_BIN_EXE_apikey-operator"))
+            .args(&self.args)
+            .env_clear()
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("POD_NAMESPACE", OPERATOR)
+            .start(&self.log)?;
+        let works = async {
+            let mut tick = interval(Duration::from_millis(20));
+            while self.log()?.matches(WORKS).count() == before {
+                tick.tick().await;
+            }
+            Ok::<_, anyhow::Error>(())
+        };
+        tokio::select! {
+            works = timeout(PATIENCE, works) => works.with_context(|| {
+                format!("the operator does not begin to work:\n{}", operator.last_words())
+            })??,
+            status = operator.wait() => bail!("the operator ended ({}):\n{}", status?, operator.last_words()),
+        }
+        self.operator = Some(operator);
+        Ok(())
+    }
+
+    /// Kills the operator as `kill -9` does.
+    pub(crate) async fn kill(&mut self) -> Result<()> {
+        let operator = self.operator.take().context("there is no operator")?;
+        operator.signal(testbed::process::Signal::KILL)?;
+        operator.wait().await?;
+        Ok(())
+    }
+
+    /// Asks the operator to end, and waits until it has.
+    pub(crate) async fn stop(&mut self) -> Result<()> {
+        let operator = self.operator.take().context("there is no operator")?;
+        let status = operator.stop(PATIENCE).await?;
+        anyhow::ensure!(
+            status.success(),
+            "asked to end, the operator ended with {status}"
+        );
+        Ok(())
+    }
+
+    /// All that operators of this stage have printed.
+    pub(crate) fn log(&self) -> Result<String> {
+        match std::fs::read(&self.log) {
+            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+            Err(error) => Err(error).context("the operator's log cannot be read"),
+        }
+    }
+
+    /// The last lines of the log that speak of this namespace.
+    pub(crate) fn log_of(&self, namespace: &str) -> Vec<String> {
+        let log = self.log().unwrap_or_default();
+        let mut lines: Vec<String> = log
+            .lines()
+            .filter(|line| line.contains(namespace))
+            .map(ToOwned::to_owned)
+            .collect();
+        lines.drain(..lines.len().saturating_sub(15));
+        lines
+    }
+}
+
+fn chart() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/apikey-operator")
+}
+
+/// What the chart renders with the values of these tests.
+async fn render(control_plane: &ControlPlane, more: &[&str]) -> Result<String> {
+    let mut helm = control_plane.helm();
+    helm.args(["template", OPERATOR])
+        .arg(chart())
+        .args(["--namespace", OPERATOR])
+        .args(["--set", "allowedServers={127.0.0.1}"])
+        .args(["--set", r"log.filter=info\,apikey_operator=trace"])
+        .args(["--set", "log.format=text"])
+        .args(more);
+    run(helm, "").await
+}
+
+/// Definitions, account, rights.
+async fn install(control_plane: &ControlPlane) -> Result<()> {
+    let namespace = format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {OPERATOR}}}}}");
+    let chart = render(control_plane, &["--include-crds"]).await?;
+    let mut apply = control_plane.kubectl();
+    apply.args(["apply", "--server-side", "--filename=-"]);
+    run(apply, &format!("{namespace}\n---\n{chart}")).await?;
+    let mut wait = control_plane.kubectl();
+    wait.args([
+        "wait",
+        "--for=condition=Established",
+        "--timeout=60s",
+        "crd",
+        "--all",
+    ]);
+    run(wait, "").await?;
+    Ok(())
+}
+
+/// The arguments of the container, but for the address.
+async fn arguments(control_plane: &ControlPlane, listen: &str) -> Result<Vec<String>> {
+    let deployment = render(control_plane, &["--show-only", "templates/deployment.yaml"]).await?;
+    let deployment: Value = serde_saphyr::from_str(&deployment)?;
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    let args: Vec<String> = serde_json::from_value(container["args"].clone())?;
+    Ok(args
+        .into_iter()
+        .filter(|arg| !arg.starts_with("--listen="))
+        .chain([format!("--listen={listen}")])
+        .collect())
+}
+
+async fn client(control_plane: &ControlPlane) -> Result<Client> {
+    // It fails when there is one already, and then that one serves as well.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let kubeconfig = Kubeconfig::read_from(control_plane.kubeconfig())?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    Ok(Client::try_from(config)?)
+}
