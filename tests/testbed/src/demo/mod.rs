@@ -74,7 +74,7 @@ impl Programs {
             let program = operator::build(&root()).await?;
             Ok((program, "the operator is built".to_owned()))
         };
-        page.heading("The ground");
+        page.heading("What it stands on");
         Ok(Self {
             kubernetes: page.step(Step::Programs, kubernetes).await?,
             operator: page.step(Step::Operator, operator).await?,
@@ -104,7 +104,10 @@ impl Demo {
         let server = page.step(Step::Server, deploy_server(server)).await?;
         let install = async {
             operator::install(&control_plane, &root()).await?;
-            Ok(((), "its chart's kinds and rights are installed".to_owned()))
+            Ok((
+                (),
+                "the kinds and rights that the chart renders are there".to_owned(),
+            ))
         };
         page.step(Step::Install, install).await?;
         let operator = async {
@@ -177,7 +180,7 @@ impl Demo {
     async fn kubectl(&self, args: &[&str]) -> Result<String> {
         let mut kubectl = self.control_plane.kubectl();
         kubectl.args(args).current_dir(self.control_plane.folder());
-        process::run(kubectl, "").await
+        Box::pin(process::run(kubectl, "")).await
     }
 
     /// The result of `work`, unless the operator ends first or it takes too long.
@@ -208,13 +211,13 @@ async fn kubernetes(programs: &Programs) -> Result<(ControlPlane, String)> {
     ]);
     process::run(settle, "").await?;
     let version = version["gitVersion"].as_str().unwrap_or_default();
-    let text = format!("Kubernetes {version} runs, {}", control_plane.server());
+    let text = format!("Kubernetes {version}, {}", control_plane.server());
     Ok((control_plane, text))
 }
 
 async fn deploy_server(kind: Kind) -> Result<(Server, String)> {
     let server = Server::start(kind).await?;
-    let text = format!("a twin of {} runs, {}", server.name(), server.url());
+    let text = format!("a simulated {}, {}", server.name(), server.url());
     Ok((server, text))
 }
 
