@@ -22,6 +22,7 @@ mod step;
 mod story;
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
@@ -33,7 +34,7 @@ pub use self::operator::Operator;
 pub use self::page::Page;
 pub use self::server::{Answer, Kind, Server};
 pub use self::step::{Outcome, Step, Trouble};
-use crate::control_plane::{Binaries, ControlPlane};
+use crate::control_plane::{Binaries, Binary, ControlPlane};
 use crate::process;
 
 /// No wait is longer.
@@ -41,6 +42,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The namespace of the samples.
 const NAMESPACE: &str = "team-a";
+
+/// The folder of `kubectl`, in the demo's folder: a link, its own path is long.
+const TOOLS: &str = "bin";
 
 /// What a demo does once everything runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,7 +157,7 @@ impl Demo {
             page.note(&self.operator.last_words());
         }
         let ended = page.step(Step::End, self.end()).await;
-        if act == Act::Check {
+        if act == Act::Check && !matches!(outcome, Outcome::Interrupted) {
             page.table();
         }
         match (outcome, ended) {
@@ -210,6 +214,9 @@ async fn kubernetes(programs: &Programs) -> Result<(ControlPlane, String)> {
         NAMESPACE,
     ]);
     process::run(settle, "").await?;
+    let kubectl = programs.kubernetes.path(Binary::Kubectl);
+    let tools = kubectl.parent().context("kubectl is in no folder")?;
+    symlink(tools, control_plane.folder().join(TOOLS))?;
     let version = version["gitVersion"].as_str().unwrap_or_default();
     let text = format!("Kubernetes {version}, {}", control_plane.server());
     Ok((control_plane, text))

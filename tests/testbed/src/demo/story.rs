@@ -5,8 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::{Act, Answer, Demo, NAMESPACE, Page, Server, Step, Trouble, write_samples};
-use crate::control_plane::Binary;
+use super::{Act, Answer, Demo, NAMESPACE, Page, Server, Step, TOOLS, Trouble, write_samples};
 
 /// The folder of the manifests, in the demo's folder.
 const SAMPLES: &str = "samples";
@@ -210,15 +209,19 @@ fn left(demo: &Demo) -> Result<((), String)> {
 
 /// What people can do next.
 fn offer(demo: &Demo, page: &mut Page) {
-    let kubectl = demo.control_plane.binaries().path(Binary::Kubectl);
-    let tools = kubectl.parent().unwrap_or(kubectl);
     let folder = demo.control_plane.folder().display();
     let control = demo.server.control_url();
 
     page.heading("Try it yourself: in another terminal");
     let kubeconfig = demo.control_plane.kubeconfig();
     page.offer(&format!("export KUBECONFIG={}", kubeconfig.display()), "");
-    page.offer(&format!("export PATH={}:$PATH", tools.display()), "");
+    page.offer(
+        &format!(
+            "export PATH={}:$PATH",
+            demo.control_plane.folder().join(TOOLS).display()
+        ),
+        "",
+    );
     page.offer(&format!("cd {folder}"), "");
     page.heading("Keys");
     page.offer("kubectl get apikeys --watch", "how they are");
