@@ -5,6 +5,7 @@ mod chart;
 mod cluster;
 mod contract;
 mod crds;
+mod demo;
 mod ladder;
 mod layers;
 mod leaks;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
         cluster::rung(&stages),
         budget::rung(&stages),
         leaks::rung(&stages),
+        demo::rung(),
     ];
     drop(stages);
     ladder::climb(rungs)

@@ -6,19 +6,21 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Shows apikey-operator at work, on this machine alone.
 ///
-/// Starts a real Kubernetes API server, a simulated deploy server and the operator, applies the
-/// sample manifests, and shows the keys that come of them. Then it stays, for you to try things,
-/// until Ctrl-C ends everything. It listens on 127.0.0.1 only, and neither reads nor touches your
-/// own kubeconfig.
+/// Starts a real Kubernetes API server, a simulated deploy server and the
+/// operator, applies the sample manifests, and shows the keys that come of them.
+/// Then it stays, for you to try things, until Ctrl-C ends everything.
 ///
-/// The first time it builds Kubernetes from its sources, which takes minutes; the programs are
-/// kept in ~/.cache/apikey-operator. Needs Go 1.26 or newer for that.
+/// It listens on 127.0.0.1 only, and neither reads nor touches your kubeconfig.
+///
+/// The first time it builds Kubernetes from its sources, which takes minutes and
+/// needs Go 1.26 or newer; the programs are kept in ~/.cache/apikey-operator.
 #[derive(Parser)]
-#[command(name = "cargo demo", bin_name = "cargo demo")]
+#[command(name = "cargo demo", bin_name = "cargo demo", verbatim_doc_comment)]
 struct Args {
-    /// Do not stay: delete the manifests again, check that the keys are dead and that nothing is
-    /// left on the server, say how long it took, and exit with 0 if all was right, else with 1.
-    #[arg(long)]
+    /// Do not stay: delete the manifests again, check that the keys are dead and
+    /// that the server has nothing left of them, and say how long it all took.
+    /// Exits with 0 if all was right, else with 1 and one sentence.
+    #[arg(long, verbatim_doc_comment)]
     check: bool,
     /// The deploy server.
     #[arg(long, value_enum, default_value_t)]

@@ -22,6 +22,7 @@ mod step;
 mod story;
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
@@ -33,7 +34,7 @@ pub use self::operator::Operator;
 pub use self::page::Page;
 pub use self::server::{Answer, Kind, Server};
 pub use self::step::{Outcome, Step, Trouble};
-use crate::control_plane::{Binaries, ControlPlane};
+use crate::control_plane::{Binaries, Binary, ControlPlane};
 use crate::process;
 
 /// No wait is longer.
@@ -41,6 +42,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The namespace of the samples.
 const NAMESPACE: &str = "team-a";
+
+/// The folder of `kubectl`, in the demo's folder: a link, its own path is long.
+const TOOLS: &str = "bin";
 
 /// What a demo does once everything runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,7 +78,7 @@ impl Programs {
             let program = operator::build(&root()).await?;
             Ok((program, "the operator is built".to_owned()))
         };
-        page.heading("The ground");
+        page.heading("What it stands on");
         Ok(Self {
             kubernetes: page.step(Step::Programs, kubernetes).await?,
             operator: page.step(Step::Operator, operator).await?,
@@ -104,7 +108,10 @@ impl Demo {
         let server = page.step(Step::Server, deploy_server(server)).await?;
         let install = async {
             operator::install(&control_plane, &root()).await?;
-            Ok(((), "its chart's kinds and rights are installed".to_owned()))
+            Ok((
+                (),
+                "the kinds and rights that the chart renders are there".to_owned(),
+            ))
         };
         page.step(Step::Install, install).await?;
         let operator = async {
@@ -150,7 +157,7 @@ impl Demo {
             page.note(&self.operator.last_words());
         }
         let ended = page.step(Step::End, self.end()).await;
-        if act == Act::Check {
+        if act == Act::Check && !matches!(outcome, Outcome::Interrupted) {
             page.table();
         }
         match (outcome, ended) {
@@ -177,7 +184,7 @@ impl Demo {
     async fn kubectl(&self, args: &[&str]) -> Result<String> {
         let mut kubectl = self.control_plane.kubectl();
         kubectl.args(args).current_dir(self.control_plane.folder());
-        process::run(kubectl, "").await
+        Box::pin(process::run(kubectl, "")).await
     }
 
     /// The result of `work`, unless the operator ends first or it takes too long.
@@ -207,14 +214,17 @@ async fn kubernetes(programs: &Programs) -> Result<(ControlPlane, String)> {
         NAMESPACE,
     ]);
     process::run(settle, "").await?;
+    let kubectl = programs.kubernetes.path(Binary::Kubectl);
+    let tools = kubectl.parent().context("kubectl is in no folder")?;
+    symlink(tools, control_plane.folder().join(TOOLS))?;
     let version = version["gitVersion"].as_str().unwrap_or_default();
-    let text = format!("Kubernetes {version} runs, {}", control_plane.server());
+    let text = format!("Kubernetes {version}, {}", control_plane.server());
     Ok((control_plane, text))
 }
 
 async fn deploy_server(kind: Kind) -> Result<(Server, String)> {
     let server = Server::start(kind).await?;
-    let text = format!("a twin of {} runs, {}", server.name(), server.url());
+    let text = format!("a simulated {}, {}", server.name(), server.url());
     Ok((server, text))
 }
 

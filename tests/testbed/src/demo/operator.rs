@@ -54,10 +54,9 @@ pub(super) async fn build(root: &Path) -> Result<PathBuf> {
     };
     if !status.success() {
         let words = words(cargo.log())?;
-        bail!(
-            "cargo could not build it:\n{}",
-            words[words.len().saturating_sub(12)..].join("\n")
-        );
+        let error = words.iter().position(|line| line.starts_with("error"));
+        let words = &words[error.unwrap_or_default()..];
+        bail!("{}", words[..words.len().min(12)].join("\n"));
     }
     let log = std::fs::read_to_string(cargo.log())?;
     let program = log.lines().rev().find_map(executable);

@@ -123,22 +123,30 @@ impl Page {
         let Ink {
             bold, faint, plain, ..
         } = self.ink;
-        self.write(&format!(
-            "    {faint}ᐅ{plain} {bold}{command}{plain}\n{}",
-            indented(output)
-        ));
+        self.write(&format!("\n    {faint}${plain} {bold}{command}{plain}\n"));
+        for line in output.lines() {
+            self.say(line);
+        }
+        self.write("\n");
     }
 
-    /// Something to know, below a step.
+    /// Something to know.
+    pub(super) fn say(&mut self, text: &str) {
+        self.write(&format!("    {text}\n"));
+    }
+
+    /// What a program has said, below a step.
     pub(super) fn note(&mut self, text: &str) {
         let Ink { faint, plain, .. } = self.ink;
-        self.write(&format!("{faint}{}{plain}", indented(text)));
+        for line in text.lines() {
+            self.write(&format!("      {faint}{line}{plain}\n"));
+        }
     }
 
     /// Something to try: what to type, and what it does.
     pub(super) fn offer(&mut self, command: &str, what: &str) {
         let Ink { faint, plain, .. } = self.ink;
-        let line = format!("  {command:<44}  {faint}{what}{plain}");
+        let line = format!("    {command:<56}{faint}{what}{plain}");
         self.write(&format!("{}\n", line.trim_end()));
     }
 
@@ -146,12 +154,15 @@ impl Page {
     pub(super) fn table(&mut self) {
         let all = self.began.elapsed();
         let times = std::mem::take(&mut self.times);
-        let rows: String = times
-            .iter()
-            .map(|(step, took)| format!("  {:<36}{}\n", step.to_string(), seconds(*took)))
-            .collect();
         self.heading("How long it took");
-        self.write(&format!("{rows}  {:<36}{}\n", "all of it", seconds(all)));
+        for (step, took) in times {
+            self.row(&step.to_string(), took);
+        }
+        self.row("all of it", all);
+    }
+
+    fn row(&mut self, what: &str, took: Duration) {
+        self.write(&format!("    {what:<34}{}\n", seconds(took)));
     }
 
     fn under_way(&mut self, step: Step) {
@@ -191,12 +202,6 @@ impl Drop for Page {
             self.write("\n");
         }
     }
-}
-
-fn indented(text: &str) -> String {
-    text.lines()
-        .map(|line| format!("    {line}\n"))
-        .collect::<String>()
 }
 
 fn seconds(time: Duration) -> String {

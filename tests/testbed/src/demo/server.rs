@@ -152,3 +152,41 @@ fn count(count: usize, what: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {what}{plural}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::twins::octopus::Change;
+
+    #[tokio::test]
+    async fn keys_are_told_from_what_is_none_and_what_is_left_is_named() {
+        let server = Server::start(Kind::Octopus).await.unwrap();
+        let manifest = server.fill("url: ${OCTOPUS_URL}, key: ${OCTOPUS_API_KEY}");
+        assert_eq!(
+            manifest,
+            format!("url: {}, key: {}", server.url(), server.credential)
+        );
+
+        let taken = Server::ask(&server.url(), &server.credential)
+            .await
+            .unwrap();
+        let username = "apikey-operator".to_owned();
+        assert_eq!(taken, Answer::Taken { username });
+        let refused = Server::ask(&server.url(), "API-NOBODY").await.unwrap();
+        assert_eq!(refused, Answer::Refused);
+        assert!(server.left().is_empty());
+
+        let made = http::Request::post("/api/users")
+            .header("X-Octopus-ApiKey", &server.credential)
+            .body(bytes::Bytes::from_static(
+                br#"{"Username": "ci", "DisplayName": "ci", "IsService": true}"#,
+            ))
+            .unwrap();
+        assert!(server.door.send(made).await.unwrap().status().is_success());
+        assert_eq!(server.left(), ["account ci"]);
+        assert_eq!(server.work(), "1 account and 0 keys made");
+        let user = "ci".to_owned();
+        server.door.change(Change::Delete { user }).unwrap();
+        assert!(server.left().is_empty());
+    }
+}

@@ -5,8 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::{Act, Answer, Demo, NAMESPACE, Page, Server, Step, Trouble, write_samples};
-use crate::control_plane::Binary;
+use super::{Act, Answer, Demo, NAMESPACE, Page, Server, Step, TOOLS, Trouble, write_samples};
 
 /// The folder of the manifests, in the demo's folder.
 const SAMPLES: &str = "samples";
@@ -24,6 +23,15 @@ const OURS: &str = "app.kubernetes.io/managed-by=apikey-operator";
 struct Handed {
     url: String,
     key: String,
+}
+
+/// What a team gets, and sees of it.
+struct Gift {
+    /// What `kubectl get apikeys` prints.
+    table: String,
+    /// What is in each Secret: the names of its entries.
+    secrets: Vec<String>,
+    handed: Handed,
 }
 
 /// Tells all of it.
@@ -45,18 +53,20 @@ pub(super) async fn tell(demo: &Demo, act: Act, page: &mut Page) -> Result<(), T
 /// From the manifests to a key that works.
 async fn give(demo: &Demo, page: &mut Page) -> Result<Handed, Trouble> {
     page.heading("A team asks for two keys");
+    page.say(&format!("{KEYS}, the first of them:"));
+    page.note(&first_key());
     let applied = page.step(Step::Apply, demo.in_time(apply(demo))).await?;
     page.note(&applied);
-    page.step(Step::Ready, demo.in_time(ready(demo))).await?;
+    let gift = page.step(Step::Ready, demo.in_time(ready(demo))).await?;
 
     page.heading("What it gets");
-    let (table, entries, handed) = page.step(Step::Prove, demo.in_time(prove(demo))).await?;
-    page.shell("kubectl get apikeys", &table);
-    page.shell(
-        "kubectl get secrets  (the names of their entries)",
-        &entries,
-    );
-    Ok(handed)
+    page.shell("kubectl get apikeys", &gift.table);
+    for secret in &gift.secrets {
+        page.say(secret);
+    }
+    page.step(Step::Prove, demo.in_time(prove(&gift.handed)))
+        .await?;
+    Ok(gift.handed)
 }
 
 /// From a key that works to nothing at all.
@@ -65,7 +75,15 @@ async fn take(demo: &Demo, handed: &Handed, page: &mut Page) -> Result<(), Troub
     page.step(Step::Delete, demo.in_time(delete(demo))).await?;
     page.step(Step::Dead, demo.in_time(dead(handed))).await?;
     page.step(Step::Clear, demo.in_time(clear(demo))).await?;
-    page.step(Step::Left, left(demo)).await
+    page.step(Step::Left, async { left(demo) }).await
+}
+
+/// What people write to get a key, without the comments.
+fn first_key() -> String {
+    let keys = include_str!("../../samples/4-keys.yaml");
+    let lines = keys.lines().take_while(|line| *line != "---");
+    let lines = lines.filter(|line| !line.starts_with('#'));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 async fn apply(demo: &Demo) -> Result<(String, String)> {
@@ -75,13 +93,13 @@ async fn apply(demo: &Demo) -> Result<(String, String)> {
 }
 
 /// Waits until every key is ready, or until one says that it waits for a person.
-async fn ready(demo: &Demo) -> Result<((), String)> {
+async fn ready(demo: &Demo) -> Result<(Gift, String)> {
     let keys = demo.kubectl(&["get", "apikeys", "--output=name"]).await?;
     for key in keys.lines() {
-        let wait = ["wait", "--timeout=1h", key];
-        let [ready, stalled] = ["Ready", "Stalled"].map(|condition| {
+        let [ready, stalled] = ["Ready", "Stalled"].map(async |condition| {
             let condition = format!("--for=condition={condition}");
-            async move { demo.kubectl(&[&wait[..], &[&condition]].concat()).await }
+            demo.kubectl(&["wait", key, &condition, "--timeout=1h"])
+                .await
         });
         tokio::select! {
             ready = ready => drop(ready?),
@@ -89,7 +107,23 @@ async fn ready(demo: &Demo) -> Result<((), String)> {
         }
     }
     let text = "kubectl wait --for=condition=Ready apikeys --all".to_owned();
-    Ok(((), text))
+    Ok((gift(demo).await?, text))
+}
+
+async fn gift(demo: &Demo) -> Result<Gift> {
+    let table = demo.kubectl(&["get", "apikeys"]).await?;
+    let secrets = demo
+        .kubectl(&["get", "secrets", "--selector", OURS, "--output=json"])
+        .await?;
+    let secrets: Value = serde_json::from_str(&secrets)?;
+    let secrets = secrets["items"]
+        .as_array()
+        .context("kubectl lists no Secrets")?;
+    Ok(Gift {
+        table,
+        secrets: entries(secrets),
+        handed: handed(secrets)?,
+    })
 }
 
 /// What a key says about itself.
@@ -101,21 +135,12 @@ async fn sentence(demo: &Demo, key: &str) -> Result<String> {
     Ok(format!("ApiKey {said}"))
 }
 
-async fn prove(demo: &Demo) -> Result<((String, String, Handed), String)> {
-    let table = demo.kubectl(&["get", "apikeys"]).await?;
-    let secrets = demo
-        .kubectl(&["get", "secrets", "--selector", OURS, "--output=json"])
-        .await?;
-    let secrets: Value = serde_json::from_str(&secrets)?;
-    let secrets = secrets["items"]
-        .as_array()
-        .context("kubectl lists no Secrets")?;
-    let handed = handed(secrets)?;
+async fn prove(handed: &Handed) -> Result<((), String)> {
     let Answer::Taken { username } = Server::ask(&handed.url, &handed.key).await? else {
         bail!("the server does not take the key that is in Secret {SECRET}");
     };
-    let text = format!("{} takes the key, as {username}", demo.server.name());
-    Ok(((table, entries(secrets), handed), text))
+    let text = format!("the server takes the key of Secret {SECRET}: it is {username}'s");
+    Ok(((), text))
 }
 
 /// The entries of the Secret that a program would take.
@@ -136,7 +161,7 @@ fn handed(secrets: &[Value]) -> Result<Handed> {
 }
 
 /// The names of the Secrets, each with those of its entries.
-fn entries(secrets: &[Value]) -> String {
+fn entries(secrets: &[Value]) -> Vec<String> {
     let line = |secret: &Value| {
         let data = secret["data"].as_object();
         let names: Vec<_> = data
@@ -145,7 +170,7 @@ fn entries(secrets: &[Value]) -> String {
             .map(|(name, _)| name.as_str())
             .collect();
         let name = secret["metadata"]["name"].as_str().unwrap_or_default();
-        format!("{name:<14} {}\n", names.join(", "))
+        format!("Secret {name} has {}", names.join(" and "))
     };
     secrets.iter().map(line).collect()
 }
@@ -170,7 +195,7 @@ async fn clear(demo: &Demo) -> Result<((), String)> {
     Ok(((), format!("kubectl delete -f {SAMPLES}")))
 }
 
-async fn left(demo: &Demo) -> Result<((), String)> {
+fn left(demo: &Demo) -> Result<((), String)> {
     let left = demo.server.left();
     if !left.is_empty() {
         bail!(
@@ -184,38 +209,43 @@ async fn left(demo: &Demo) -> Result<((), String)> {
 
 /// What people can do next.
 fn offer(demo: &Demo, page: &mut Page) {
-    let kubectl = demo.control_plane.binaries().path(Binary::Kubectl);
-    let tools = kubectl.parent().unwrap_or(kubectl);
     let folder = demo.control_plane.folder().display();
     let control = demo.server.control_url();
 
-    page.heading("Try it yourself, in another terminal");
+    page.heading("Try it yourself: in another terminal");
+    let kubeconfig = demo.control_plane.kubeconfig();
+    page.offer(&format!("export KUBECONFIG={}", kubeconfig.display()), "");
     page.offer(
         &format!(
-            "export KUBECONFIG={}",
-            demo.control_plane.kubeconfig().display()
+            "export PATH={}:$PATH",
+            demo.control_plane.folder().join(TOOLS).display()
         ),
         "",
     );
-    page.offer(&format!("export PATH={}:$PATH", tools.display()), "");
     page.offer(&format!("cd {folder}"), "");
-    page.heading("");
+    page.heading("Keys");
     page.offer("kubectl get apikeys --watch", "how they are");
-    page.offer("kubectl describe apikey deploy", "one of them, whole");
-    page.offer("kubectl apply -f samples/more/nightly.yaml", "one key more");
+    page.offer("kubectl describe apikey deploy", "one, whole");
+    page.offer("kubectl explain apikey.spec", "what can be said");
+    page.offer("kubectl apply -f samples/more/nightly.yaml", "one more");
+    page.offer(
+        "kubectl annotate apikey deploy apikeys.dev/rotate=now",
+        "a new key for it",
+    );
     page.offer("kubectl delete apikey nightly", "revoked, then gone");
     page.offer(
         &format!("kubectl delete namespace {NAMESPACE}"),
-        "everything at once",
+        "all at once",
     );
-    page.heading("Make the server fail");
+    page.heading("An outage of the server");
     page.offer(
         &format!("curl -d '{{\"fault\":\"outage\"}}' {control}/faults"),
         "",
     );
     page.offer(&format!("curl -X DELETE {control}/faults"), "it is back");
-    page.offer(&format!("curl {control}"), "what else can go wrong");
-    page.heading("Look at the operator");
+    page.offer(&format!("curl {control}/view"), "what it has");
+    page.offer(&format!("curl {control}"), "other faults");
+    page.heading("The operator");
     page.offer("tail -f operator.log", "what it does");
     page.offer(
         &format!("curl {}/metrics", demo.operator.url()),
