@@ -36,8 +36,9 @@ pub struct Memory {
     version: Option<String>,
     /// The client, and what it was made from.
     client: Option<(Making, Result<Arc<dyn Server>, Stop>)>,
-    /// What may be asked of the server; it outlives clients.
-    budget: Option<Arc<Budget>>,
+    /// What may be asked of the server, and what it was made from; it outlives clients, so that a
+    /// server that asked for patience has it from the next one too.
+    budget: Option<(servers::Limits, Arc<Budget>)>,
     /// The last look with this client.
     look: Option<Look>,
 }
@@ -470,8 +471,11 @@ fn client(
         burst: positive(spec.limits.burst),
         concurrency: positive(spec.limits.concurrency),
     };
-    let budget = Arc::new(Budget::new(limits));
-    memory.budget = Some(Arc::clone(&budget));
+    let kept = memory.budget.take().filter(|(made, _)| *made == limits);
+    let (_, budget) = memory
+        .budget
+        .insert(kept.unwrap_or_else(|| (limits, Arc::new(Budget::new(limits)))));
+    let budget = Arc::clone(budget);
     connect(servers::Connection {
         kind: servers::Kind::Octopus,
         url: spec.url.clone(),
@@ -793,7 +797,7 @@ async fn act<L: Link>(
             }
             written
         }
-        Step::Hold => hold(ctx, seen, hands).await,
+        Step::Hold => hold(ctx, seen, hands, memory).await,
         Step::GiveUp => give_up(ctx, seen, hands).await,
         Step::Count => match ctx.cluster.all::<ServiceAccount>().await {
             Ok(accounts) => {
@@ -853,7 +857,12 @@ async fn change<L: Link>(ctx: &Ctx, hands: &mut Hands<L>, marks: Marks) -> Outco
     }
 }
 
-async fn hold<L: Link>(ctx: &Ctx, seen: &mut Seen, hands: &mut Hands<L>) -> Outcome<Flow> {
+async fn hold<L: Link>(
+    ctx: &Ctx,
+    seen: &mut Seen,
+    hands: &mut Hands<L>,
+    memory: &mut Memory,
+) -> Outcome<Flow> {
     let Some(secret) = &hands.credential else {
         return Outcome::Stale;
     };
@@ -862,8 +871,16 @@ async fn hold<L: Link>(ctx: &Ctx, seen: &mut Seen, hands: &mut Hands<L>) -> Outc
         ..Marks::default()
     };
     match ctx.cluster.mark_secret(secret, &marks).await {
-        Ok(secret) => {
-            hands.credential = Some(secret);
+        Ok(held) => {
+            // Our own write makes no other credential of it.
+            if let Some((making, _)) = &mut memory.client
+                && making.credential == secret.metadata.resource_version
+            {
+                making
+                    .credential
+                    .clone_from(&held.metadata.resource_version);
+            }
+            hands.credential = Some(held);
             seen.credential = Ok(Hold {
                 finalizer: Mark::Present,
             });
