@@ -163,6 +163,8 @@ pub struct Pass {
     pub began: Timestamp,
     /// Whether the account was looked up.
     pub found_at: Option<Timestamp>,
+    /// Whether there was no account of the id that is looked for.
+    pub missed: bool,
     /// What went wrong, which ends the pass.
     pub setback: Option<Setback>,
     /// The keys that it has revoked.
@@ -181,6 +183,7 @@ impl Pass {
         Self {
             began: now,
             found_at: None,
+            missed: false,
             setback: None,
             revoked: Vec::new(),
             forget: None,
