@@ -36,9 +36,8 @@ pub struct Memory {
     version: Option<String>,
     /// The client, and what it was made from.
     client: Option<(Making, Result<Arc<dyn Server>, Stop>)>,
-    /// What may be asked of the server, and what it was made from; it outlives clients, so that a
-    /// server that asked for patience has it from the next one too.
-    budget: Option<(servers::Limits, Arc<Budget>)>,
+    /// What may be asked of the server; it outlives clients.
+    budget: Option<Arc<Budget>>,
     /// The last look with this client.
     look: Option<Look>,
 }
@@ -471,11 +470,8 @@ fn client(
         burst: positive(spec.limits.burst),
         concurrency: positive(spec.limits.concurrency),
     };
-    let kept = memory.budget.take().filter(|(made, _)| *made == limits);
-    let (_, budget) = memory
-        .budget
-        .insert(kept.unwrap_or_else(|| (limits, Arc::new(Budget::new(limits)))));
-    let budget = Arc::clone(budget);
+    let budget = Arc::new(Budget::new(limits));
+    memory.budget = Some(Arc::clone(&budget));
     connect(servers::Connection {
         kind: servers::Kind::Octopus,
         url: spec.url.clone(),
