@@ -799,7 +799,7 @@ async fn act<L: Link>(
             }
             written
         }
-        Step::Hold => hold(ctx, seen, hands).await,
+        Step::Hold => hold(ctx, seen, hands, memory).await,
         Step::GiveUp => give_up(ctx, seen, hands).await,
         Step::Count => count(ctx, place, seen).await,
         Step::Record(status) => record(ctx, seen, hands, (**status).clone()).await,
@@ -891,7 +891,12 @@ async fn change<L: Link>(ctx: &Ctx, hands: &mut Hands<L>, marks: Marks) -> Outco
     }
 }
 
-async fn hold<L: Link>(ctx: &Ctx, seen: &mut Seen, hands: &mut Hands<L>) -> Outcome<Flow> {
+async fn hold<L: Link>(
+    ctx: &Ctx,
+    seen: &mut Seen,
+    hands: &mut Hands<L>,
+    memory: &mut Memory,
+) -> Outcome<Flow> {
     let Some(secret) = &hands.credential else {
         return Outcome::Stale;
     };
@@ -900,8 +905,16 @@ async fn hold<L: Link>(ctx: &Ctx, seen: &mut Seen, hands: &mut Hands<L>) -> Outc
         ..Marks::default()
     };
     match ctx.cluster.mark_secret(secret, &marks).await {
-        Ok(secret) => {
-            hands.credential = Some(secret);
+        Ok(held) => {
+            // Our own write makes no other credential of it.
+            if let Some((making, _)) = &mut memory.client
+                && making.credential == secret.metadata.resource_version
+            {
+                making
+                    .credential
+                    .clone_from(&held.metadata.resource_version);
+            }
+            hands.credential = Some(held);
             seen.credential = Ok(Hold {
                 finalizer: Mark::Present,
             });

@@ -20,7 +20,11 @@
 //!
 //! `ROW=<name>` in the environment plays only the rows whose name contains it.
 
+mod accounts;
+mod answers;
 mod case;
+mod connections;
+mod endings;
 mod keys;
 mod stage;
 mod tapped;
@@ -88,7 +92,14 @@ use rows;
 
 /// The rung.
 pub(crate) fn rung(stages: &Stages) -> Rung {
-    let tables: [(_, fn() -> Vec<Row>); _] = [("keys", keys::rows)];
+    let tables: [(_, fn() -> Vec<Row>); _] = [
+        ("long", endings::long),
+        ("answers", answers::rows),
+        ("connections", connections::rows),
+        ("endings", endings::rows),
+        ("accounts", accounts::rows),
+        ("keys", keys::rows),
+    ];
     tables
         .into_iter()
         .fold(Rung::new("cluster"), |rung, (name, rows)| {

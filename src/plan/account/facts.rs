@@ -165,6 +165,8 @@ pub struct Pass {
     pub counted: bool,
     /// When the account was looked up last.
     pub found_at: Option<Timestamp>,
+    /// Whether there was no account of the id that is looked for.
+    pub missed: bool,
     /// What went wrong, which ends the pass.
     pub setback: Option<Setback>,
     /// The keys that it has revoked.
@@ -184,6 +186,7 @@ impl Pass {
             began: now,
             counted: false,
             found_at: None,
+            missed: false,
             setback: None,
             revoked: Vec::new(),
             forget: None,

@@ -1,6 +1,7 @@
 //! What an answer changes in the facts.
 
-use super::{Done, Pins, Remote, Seen, Step};
+use super::{Done, Lookup, Pins, Remote, Seen, Step};
+use crate::api::Management;
 use crate::plan::key::{Freshness, Setback};
 use crate::plan::port::Effect;
 
@@ -11,6 +12,14 @@ pub fn fold(mut seen: Seen, step: &Step, done: Done) -> Seen {
         Done::Refreshed(object) => {
             seen.object = *object;
             seen.freshness = Freshness::Live;
+        }
+        Done::Found(Remote::Absent)
+            if matches!(step, Step::Find(Lookup::Id(_)))
+                && seen.object.deleting.is_some()
+                && seen.object.spec.management != Management::Own =>
+        {
+            // Nobody's id says nothing of the account that the manifest names.
+            seen.pass.missed = true;
         }
         Done::Found(remote) => {
             seen.remote = remote;

@@ -78,18 +78,18 @@ pub(super) fn same(seen: &Seen, route: &Route, account: &RemoteAccount) -> Resul
     ))
 }
 
-/// The account, once the server has shown that it is the declared one.
+/// The account, once the server has shown that it is the declared one; or, while it is being
+/// deleted, that there is none any more, and that its keys are gone with it.
 pub fn verified(seen: &Seen) -> Option<&AccountId> {
-    let (Ok(route), Remote::Found(account)) = (&seen.connection, &seen.remote) else {
-        return None;
-    };
-    let pinned = seen
-        .object
-        .pins
-        .account
-        .as_ref()
-        .filter(|id| **id == account.id)?;
-    same(seen, route, account).is_ok().then_some(pinned)
+    let route = seen.connection.as_ref().ok()?;
+    let pinned = seen.object.pins.account.as_ref()?;
+    match &seen.remote {
+        Remote::Found(account) => {
+            (*pinned == account.id && same(seen, route, account).is_ok()).then_some(pinned)
+        }
+        Remote::Absent => seen.object.deleting.map(|_| pinned),
+        Remote::Unknown => None,
+    }
 }
 
 fn conflict(rival: &str) -> Stop {

@@ -11,7 +11,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use apikey_operator::api::conditions::Reason;
 use apikey_operator::api::{ApiKey, ClusterDeployServer, DeployServer, ServiceAccount};
+use bytes::Bytes;
 use futures::{StreamExt as _, pin_mut};
+use http::{Method, Request};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{
@@ -319,6 +321,29 @@ impl Case {
         Ok(())
     }
 
+    /// Waits until `Ready` is false for one of these reasons, with this in its sentence.
+    pub(crate) async fn says_either(
+        &self,
+        object: Object<'_>,
+        reasons: &[Reason],
+        words: &str,
+    ) -> Result<()> {
+        let what = format!("says one of {reasons:?} with {words:?}");
+        self.until(object, &what, |found| {
+            let ready = condition(found?, "Ready")?;
+            let fits = ready.status == "False"
+                && reasons.iter().any(|reason| ready.reason == reason.as_str())
+                && ready.message.contains(words);
+            fits.then_some(())
+        })
+        .await
+    }
+
+    /// Waits until `Ready` is false with this in its sentence.
+    pub(crate) async fn says_any(&self, object: Object<'_>, words: &str) -> Result<()> {
+        self.says_either(object, Reason::all(), words).await
+    }
+
     /// Waits until a key works, but `UpToDate` is false for this reason, with this in its sentence.
     pub(crate) async fn warns(
         &self,
@@ -542,6 +567,25 @@ impl Case {
         Ok(self.twin.change(change)?)
     }
 
+    /// The id of the key with this text.
+    pub(crate) fn key_of(&self, text: &str) -> Result<String> {
+        let key = self.twin.look(|twin, now| twin.whose(now, text));
+        Ok(key.context("the server knows no such key")?.id)
+    }
+
+    /// Somebody who may do everything asks the server for something.
+    pub(crate) async fn admin(&self, method: Method, path: &str, body: &Value) -> Result<Value> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("X-Octopus-ApiKey", &self.start.admin.key)
+            .body(Bytes::from(body.to_string()))?;
+        let response = self.twin.send(request).await?;
+        let said = String::from_utf8_lossy(response.body()).into_owned();
+        ensure!(response.status().is_success(), "{path}: {said}");
+        Ok(serde_json::from_str(&said)?)
+    }
+
     /// The id of an account.
     pub(crate) fn account_id(&self, username: &str) -> Result<String> {
         let view = self.twin.view();
@@ -575,10 +619,27 @@ impl Case {
         Ok(())
     }
 
+    /// So many keys were made, and all of them live.
+    pub(crate) fn healed_of(&self, keys: usize) -> Result<()> {
+        let (minted, living) = (self.minted(), self.living());
+        ensure!(
+            minted == keys && living.len() == keys,
+            "{minted} keys were made instead of {keys}, and of them live: {living:?}"
+        );
+        Ok(())
+    }
+
     /// No key was ever asked for.
     pub(crate) fn unasked(&self) -> Result<()> {
         let asked = self.twin.sent(Effect::Mint);
         ensure!(asked == 0, "{asked} keys were asked for");
+        Ok(())
+    }
+
+    /// The server was never spoken to.
+    pub(crate) fn unheard(&self) -> Result<()> {
+        let journal = self.twin.journal();
+        ensure!(journal.is_empty(), "the server was asked: {journal:?}");
         Ok(())
     }
 
