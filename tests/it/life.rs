@@ -1,0 +1,64 @@
+//! The whole life of keys and accounts, in a simulated world: the operator itself, a simulated
+//! Kubernetes API, a twin of the server, and a clock on which months take seconds.
+//!
+//! What must be true after every effect, [`simulation::witness`] says; here is what must come of
+//! what people do.
+
+mod making;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+use simulation::consumer::Habit;
+use simulation::manifests::{self, Address, TEAM};
+use simulation::scene::{OPERATOR, Scene, play};
+
+/// The rung.
+pub(crate) fn all() -> Vec<Trial> {
+    making::all()
+}
+
+/// A test in a scene of its own, in which the operator is at work.
+fn trial<F: Future<Output = Result<()>>>(name: &str, act: fn(Scene) -> F) -> Trial
+where
+    F: 'static,
+{
+    Trial::test(format!("life::{name}"), move || {
+        let outcome = play(|| async move {
+            let scene = Scene::new().await?;
+            scene.start(OPERATOR);
+            scene.act(act(scene.clone())).await
+        });
+        outcome.map_err(|error| format!("{error:#}").into())
+    })
+}
+
+/// A minute.
+const MINUTE: Duration = Duration::from_secs(60);
+/// An hour.
+const HOUR: Duration = Duration::from_secs(3600);
+/// A day.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Applies connection and account, as a platform team does beforehand.
+async fn ground(scene: &Scene) -> Result<()> {
+    scene
+        .apply(&manifests::credential(&scene.credential()))
+        .await?;
+    scene.apply(&manifests::server()).await?;
+    scene.apply(&manifests::account(json!({}))).await?;
+    scene.until_ready(&Address::account("ci"), MINUTE).await?;
+    Ok(())
+}
+
+/// Applies an ApiKey with two workloads that use it, and waits until it is Ready.
+async fn key(scene: &Scene, name: &str, spec: Value) -> Result<Address> {
+    scene.apply(&manifests::key(name, spec)).await?;
+    scene.consume(TEAM, name, Habit::Once, MINUTE / 2);
+    scene.consume(TEAM, name, Habit::Again, MINUTE / 2);
+    let address = Address::key(name);
+    scene.until_ready(&address, MINUTE).await?;
+    Ok(address)
+}
