@@ -9,30 +9,29 @@ mod making;
 use std::time::Duration;
 
 use anyhow::Result;
-use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use simulation::consumer::Habit;
 use simulation::manifests::{self, Address, TEAM};
 use simulation::scene::{OPERATOR, Scene, play};
 
-/// The rung.
-pub(crate) fn all() -> Vec<Trial> {
-    making::all()
+/// A test, and its name.
+pub(crate) type Test = (String, Box<dyn FnOnce() -> Result<()> + Send>);
+
+/// The tests of this rung.
+pub(crate) fn tests() -> Vec<Test> {
+    making::tests()
 }
 
 /// A test in a scene of its own, in which the operator is at work.
-fn trial<F: Future<Output = Result<()>>>(name: &str, act: fn(Scene) -> F) -> Trial
-where
-    F: 'static,
-{
-    Trial::test(format!("life::{name}"), move || {
-        let outcome = play(|| async move {
+fn test<F: Future<Output = Result<()>> + 'static>(name: &str, act: fn(Scene) -> F) -> Test {
+    let body = move || {
+        play(|| async move {
             let scene = Scene::new().await?;
             scene.start(OPERATOR);
             scene.act(act(scene.clone())).await
-        });
-        outcome.map_err(|error| format!("{error:#}").into())
-    })
+        })
+    };
+    (name.to_owned(), Box::new(body))
 }
 
 /// A minute.

@@ -1,15 +1,14 @@
 //! From manifests to a Secret with a key that works.
 
 use anyhow::{Result, ensure};
-use libtest_mimic::Trial;
 use serde_json::json;
 use simulation::manifests::{Address, TEAM};
 use simulation::scene::Scene;
 
-use super::{HOUR, MINUTE, ground, key, trial};
+use super::{HOUR, MINUTE, Test, ground, key, test};
 
-pub(super) fn all() -> Vec<Trial> {
-    vec![trial("a_key_is_made_and_dies_with_its_manifest", life)]
+pub(super) fn tests() -> Vec<Test> {
+    vec![test("a_key_is_made_and_dies_with_its_manifest", life)]
 }
 
 async fn life(scene: Scene) -> Result<()> {

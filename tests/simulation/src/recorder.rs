@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::future::{Future, pending};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use apikey_operator::clock::Clock;
 use bytes::Bytes;
@@ -78,8 +79,12 @@ pub struct Recorder {
     inner: Arc<Inner>,
 }
 
+/// Says how long a request is on its way.
+type Latency = Arc<dyn Fn(&Call) -> Duration + Send + Sync>;
+
 struct Inner {
     clock: Arc<dyn Clock>,
+    latency: Mutex<Option<Latency>>,
     calls: Mutex<Vec<Heard>>,
     effects: Mutex<Vec<Effect>>,
     rules: Mutex<Vec<Rule>>,
@@ -93,6 +98,7 @@ impl Recorder {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         let inner = Inner {
             clock,
+            latency: Mutex::default(),
             calls: Mutex::default(),
             effects: Mutex::default(),
             rules: Mutex::default(),
@@ -186,7 +192,16 @@ impl Recorder {
         }
         let number = self.number(&call);
         let met = self.meet(&call);
-        let landing = self.clone().land(number, perform);
+        let way = self.way(&call);
+        let landing = self.clone().land(number, async move {
+            travel(way).await;
+            perform.await
+        });
+        let landing = async move {
+            let answer = landing.await;
+            travel(way).await;
+            answer
+        };
         let answer = match met {
             None => landing.await,
             Some((Act::Refuse, _)) => Err(Cut::Unsent),
@@ -229,6 +244,16 @@ impl Recorder {
         };
         self.running(&process).await;
         answer
+    }
+
+    /// How long requests, and then their answers, are on their way. No time at first.
+    pub fn latency(&self, way: impl Fn(&Call) -> Duration + Send + Sync + 'static) {
+        *locked(&self.inner.latency) = Some(Arc::new(way));
+    }
+
+    fn way(&self, call: &Call) -> Duration {
+        let latency = locked(&self.inner.latency).clone();
+        latency.map_or(Duration::ZERO, |way| way(call))
     }
 
     async fn end<T>(&self, process: &Process) -> T {
@@ -326,6 +351,12 @@ impl Recorder {
                 locked(&self.inner.violations).push(violation);
             }
         }
+    }
+}
+
+async fn travel(way: Duration) {
+    if !way.is_zero() {
+        sleep(way).await;
     }
 }
 

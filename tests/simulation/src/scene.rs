@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
@@ -24,13 +24,14 @@ use kube::Client;
 use serde_json::{Value, json};
 use testbed::twins::Door as Way;
 use testbed::twins::octopus::{self, Config, Octopus};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::SeededEntropy;
 use crate::consumer::{self, Habit};
-use crate::effect::{Effect, Process};
+use crate::effect::{Door, Effect, Process};
 use crate::kubernetes::{Kind, Store};
 use crate::manifests::{self, Address};
 use crate::recorder::{Heard, Pace};
@@ -46,6 +47,11 @@ pub const PERSON: &str = "person";
 pub const INSTALLATION: &str = "simulated";
 /// How often something that is waited for is looked at.
 const GLANCE: Duration = Duration::from_millis(50);
+
+/// How long a request to the Kubernetes API is on its way, and its answer.
+const KUBERNETES_AWAY: Duration = Duration::from_millis(2);
+/// How long a request to the deploy server is on its way, and its answer.
+const SERVER_AWAY: Duration = Duration::from_millis(15);
 
 /// A whole world. Clones are the same one.
 #[derive(Clone)]
@@ -67,6 +73,15 @@ pub struct Scene {
 struct Program {
     life: Process,
     work: Option<JoinHandle<()>>,
+    /// Whether a next life may begin.
+    next: watch::Sender<Next>,
+}
+
+/// Whether a next life may begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    AtOnce,
+    Waits,
 }
 
 /// Plays a scene from its beginning to its end, under a clock of its own.
@@ -113,16 +128,17 @@ impl Scene {
     /// When a definition makes no sense.
     pub async fn with(config: Config) -> Result<Self> {
         let world = World::new()?;
-        let kinds = apikey_operator::api::all_crds()
-            .into_iter()
-            .map(|crd| Kind::custom(&serde_json::to_value(crd)?))
-            .collect::<Result<Vec<_>>>()?;
+        let kinds = kinds()?;
         world.api.store(|store| {
             for kind in kinds {
                 store.serve(kind);
             }
         });
         world.start_controllers();
+        world.recorder.latency(|call| match call.door {
+            Door::Kubernetes => KUBERNETES_AWAY,
+            Door::Server(_) => SERVER_AWAY,
+        });
         let clock = world.clock.clone();
         let twin = Way::new(Octopus::new(&config), move || clock.now());
         let overheard = Overheard::default();
@@ -154,6 +170,7 @@ impl Scene {
         let life = Program {
             life: process.clone(),
             work: None,
+            next: watch::Sender::new(Next::AtOnce),
         };
         self.programs().insert(program.to_owned(), life);
         let scene = self.clone();
@@ -163,10 +180,31 @@ impl Scene {
         }
     }
 
+    /// Lets no next life of a program begin until [`Scene::restart`].
+    pub fn keep_down(&self, program: &str) {
+        self.set_next(program, Next::Waits);
+    }
+
+    /// Lets the next life of a program begin.
+    pub fn restart(&self, program: &str) {
+        self.set_next(program, Next::AtOnce);
+    }
+
+    fn set_next(&self, program: &str, next: Next) {
+        if let Some(program) = self.programs().get(program) {
+            program.next.send_replace(next);
+        }
+    }
+
     /// One life of an operator.
     fn live(&self, life: &Process) -> impl Future<Output = ()> + Send + use<> {
+        let at_once = watch::Sender::new(Next::AtOnce);
+        let mut next = at_once.subscribe();
         if let Some(program) = self.programs().get_mut(life.name.as_ref()) {
             program.life = life.clone();
+            if life.life > 0 {
+                next = program.next.subscribe();
+            }
         }
         let seed = life.name.bytes().map(u64::from).sum::<u64>() * 1000 + u64::from(life.life);
         let world = app::World {
@@ -192,6 +230,8 @@ impl Scene {
             metrics: Metrics::new(),
         };
         async move {
+            // Nobody is left to let it begin only when the world has ended.
+            drop(next.wait_for(|next| *next == Next::AtOnce).await);
             if let Some(identity) = identity {
                 operate(world, identity, signs, CancellationToken::new()).await;
             }
@@ -505,6 +545,19 @@ impl Scene {
         });
         text
     }
+}
+
+/// The operator's kinds. Their rules are compiled once for all scenes.
+fn kinds() -> Result<Vec<Arc<Kind>>> {
+    static KINDS: OnceLock<Vec<Arc<Kind>>> = OnceLock::new();
+    if let Some(kinds) = KINDS.get() {
+        return Ok(kinds.clone());
+    }
+    let kinds = apikey_operator::api::all_crds()
+        .into_iter()
+        .map(|crd| Ok(Arc::new(Kind::custom(&serde_json::to_value(crd)?)?)))
+        .collect::<Result<Vec<_>>>()?;
+    Ok(KINDS.get_or_init(|| kinds).clone())
 }
 
 /// The media types of writes.

@@ -1,0 +1,16 @@
+//! Disturbed lives, in the simulated world: at each remote effect of making and ending a key and an
+//! account, one thing goes wrong; then everything must come to the end that was declared.
+//!
+//! | file | what is in it |
+//! | --- | --- |
+//! | `matrix` | every disturbance at every effect, the effects found in an undisturbed life |
+//! | `traces` | the schedules that broke earlier wordings of the protocol, by name |
+
+mod matrix;
+
+use crate::life::Test;
+
+/// The tests of this rung.
+pub(crate) fn tests() -> Vec<Test> {
+    matrix::tests()
+}
