@@ -109,6 +109,19 @@ impl Rung {
         self
     }
 
+    /// Adds a test that brings a runtime of its own, in a time of its own.
+    pub(crate) fn apart(
+        self,
+        name: impl Into<String>,
+        body: impl FnOnce() -> Result<()> + Send + 'static,
+    ) -> Self {
+        self.test(name, async |_| {
+            std::thread::spawn(body)
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
     /// Adds a test that needs nothing but itself.
     pub(crate) fn plain(
         self,

@@ -1,6 +1,7 @@
 //! The integration tests: one binary, a ladder of rungs. A new rung is a `mod` line and an entry.
 
 mod budget;
+mod chaos;
 mod chart;
 mod cluster;
 mod contract;
@@ -9,6 +10,7 @@ mod demo;
 mod ladder;
 mod layers;
 mod leaks;
+mod life;
 
 use std::process::ExitCode;
 
@@ -16,6 +18,8 @@ fn main() -> ExitCode {
     let stages = cluster::Stages::default();
     let rungs = [
         layers::rung(),
+        life::rung(),
+        chaos::rung(),
         contract::rung(),
         crds::rung(),
         chart::rung(),

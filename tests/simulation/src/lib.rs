@@ -7,12 +7,19 @@
 //! | [`recorder`] [`effect`] [`script`] | the doors: effects, oracles, what a test may do to a request |
 //! | [`clock`] | time and chance |
 //! | [`world`] | one of each, and the processes that live in it |
+//! | [`scene`] [`manifests`] [`wire`] | a world with a deploy server, and the operator at work in it |
+//! | [`witness`] [`consumer`] | who says what is wrong: the invariants, and the users of keys |
 //! | [`conformance`] | what holds the simulated API to a real one |
 
 pub mod clock;
 pub mod conformance;
+pub mod consumer;
 pub mod effect;
 pub mod kubernetes;
+pub mod manifests;
 pub mod recorder;
+pub mod scene;
 pub mod script;
+pub mod wire;
+pub mod witness;
 pub mod world;

@@ -8,10 +8,12 @@
 use std::collections::BTreeMap;
 use std::future::{Future, pending};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use apikey_operator::clock::Clock;
 use bytes::Bytes;
 use http::{Response, StatusCode};
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -38,6 +40,29 @@ pub struct Violation {
     pub what: String,
 }
 
+/// A request that was sent, whether or not it may change something.
+#[derive(Debug, Clone)]
+pub struct Heard {
+    /// When.
+    pub at: Timestamp,
+    /// The request.
+    pub call: Call,
+    /// Whether its sender comes to rest.
+    pub pace: Pace,
+}
+
+/// Whether a world comes to rest between two moments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// It does.
+    Calm,
+    /// Somebody asks again and again and lets no time pass: the request is never answered.
+    Restless,
+}
+
+/// So many requests at one moment come only from somebody who never rests.
+const MOST_AT_ONCE: usize = 5_000;
+
 /// Looks at the stores behind the doors after an effect, and says what is wrong.
 type Oracle = Box<dyn FnMut(&Effect) -> Result<(), String> + Send>;
 
@@ -54,8 +79,13 @@ pub struct Recorder {
     inner: Arc<Inner>,
 }
 
+/// Says how long a request is on its way.
+type Latency = Arc<dyn Fn(&Call) -> Duration + Send + Sync>;
+
 struct Inner {
     clock: Arc<dyn Clock>,
+    latency: Mutex<Option<Latency>>,
+    calls: Mutex<Vec<Heard>>,
     effects: Mutex<Vec<Effect>>,
     rules: Mutex<Vec<Rule>>,
     oracles: Mutex<Vec<(String, Oracle)>>,
@@ -68,6 +98,8 @@ impl Recorder {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         let inner = Inner {
             clock,
+            latency: Mutex::default(),
+            calls: Mutex::default(),
             effects: Mutex::default(),
             rules: Mutex::default(),
             oracles: Mutex::default(),
@@ -77,6 +109,14 @@ impl Recorder {
         Self {
             inner: Arc::new(inner),
         }
+    }
+
+    /// Every request that was sent so far, but for the first `skip`.
+    pub fn calls(&self, skip: usize) -> Vec<Heard> {
+        locked(&self.inner.calls)
+            .get(skip..)
+            .unwrap_or_default()
+            .to_vec()
     }
 
     /// Everything that was sent so far and may have changed something.
@@ -142,25 +182,38 @@ impl Recorder {
     ) -> Result<Response<B>, Cut>
     where
         B: Send + 'static,
-        F: Future<Output = Response<B>> + Send + 'static,
+        F: Future<Output = Result<Response<B>, Cut>> + Send + 'static,
     {
         let process = call.process.clone();
         self.running(&process).await;
+        if self.hear(&call) == Pace::Restless {
+            // It would keep a paused clock from moving for ever.
+            pending::<()>().await;
+        }
         let number = self.number(&call);
         let met = self.meet(&call);
-        let landing = self.clone().land(number, perform);
+        let way = self.way(&call);
+        let landing = self.clone().land(number, async move {
+            travel(way).await;
+            perform.await
+        });
+        let landing = async move {
+            let answer = landing.await;
+            travel(way).await;
+            answer
+        };
         let answer = match met {
-            None => Ok(landing.await),
+            None => landing.await,
             Some((Act::Refuse, _)) => Err(Cut::Unsent),
             Some((Act::Answer(response), _)) => Ok(response.map(body)),
             Some((Act::Lose, _)) => {
-                landing.await;
+                drop(landing.await);
                 Err(Cut::Uncertain)
             }
             Some((Act::Late(delay), _)) => {
                 tokio::spawn(async move {
                     sleep(delay).await;
-                    landing.await;
+                    drop(landing.await);
                 });
                 Err(Cut::Uncertain)
             }
@@ -179,18 +232,28 @@ impl Recorder {
                 .await
             }
             Some((Act::Hold(Moment::After), ticket)) => {
-                let response = landing.await;
+                let answer = landing.await;
                 ticket.released().await;
-                Ok(response)
+                answer
             }
             Some((Act::Crash(Moment::Before), _)) => self.end(&process).await,
             Some((Act::Crash(Moment::After), _)) => {
-                landing.await;
+                drop(landing.await);
                 self.end(&process).await
             }
         };
         self.running(&process).await;
         answer
+    }
+
+    /// How long requests, and then their answers, are on their way. No time at first.
+    pub fn latency(&self, way: impl Fn(&Call) -> Duration + Send + Sync + 'static) {
+        *locked(&self.inner.latency) = Some(Arc::new(way));
+    }
+
+    fn way(&self, call: &Call) -> Duration {
+        let latency = locked(&self.inner.latency).clone();
+        latency.map_or(Duration::ZERO, |way| way(call))
     }
 
     async fn end<T>(&self, process: &Process) -> T {
@@ -220,6 +283,21 @@ impl Recorder {
         });
     }
 
+    /// Writes a request down.
+    fn hear(&self, call: &Call) -> Pace {
+        let at = self.inner.clock.now();
+        let mut calls = locked(&self.inner.calls);
+        let began = calls.len().checked_sub(MOST_AT_ONCE);
+        let pace = if began.is_some_and(|began| calls[began].at == at) {
+            Pace::Restless
+        } else {
+            Pace::Calm
+        };
+        let call = call.clone();
+        calls.push(Heard { at, call, pace });
+        pace
+    }
+
     fn number(&self, call: &Call) -> Option<usize> {
         if !call.is_effect() {
             return None;
@@ -241,18 +319,18 @@ impl Recorder {
         rules.iter_mut().find_map(|rule| rule.meet(call))
     }
 
-    async fn land<B, F>(self, number: Option<usize>, perform: F) -> Response<B>
+    async fn land<B, F>(self, number: Option<usize>, perform: F) -> Result<Response<B>, Cut>
     where
-        F: Future<Output = Response<B>>,
+        F: Future<Output = Result<Response<B>, Cut>>,
     {
-        let response = perform.await;
+        let answer = perform.await;
         if let Some(number) = number {
-            self.done(number, response.status());
+            self.done(number, answer.as_ref().ok().map(Response::status));
         }
-        response
+        answer
     }
 
-    fn done(&self, number: usize, status: StatusCode) {
+    fn done(&self, number: usize, status: Option<StatusCode>) {
         let at = self.inner.clock.now();
         let effect = {
             let mut effects = locked(&self.inner.effects);
@@ -260,7 +338,7 @@ impl Recorder {
                 return;
             };
             effect.at = at;
-            effect.status = Some(status);
+            effect.status = status;
             effect.clone()
         };
         for (name, oracle) in locked(&self.inner.oracles).iter_mut() {
@@ -276,11 +354,17 @@ impl Recorder {
     }
 }
 
+async fn travel(way: Duration) {
+    if !way.is_zero() {
+        sleep(way).await;
+    }
+}
+
 /// Goes on though the sender may lose patience: the request is on the wire.
 async fn detached<B: Send + 'static>(
-    landing: impl Future<Output = Response<B>> + Send + 'static,
+    landing: impl Future<Output = Result<Response<B>, Cut>> + Send + 'static,
 ) -> Result<Response<B>, Cut> {
-    tokio::spawn(landing).await.map_err(|_| Cut::Uncertain)
+    tokio::spawn(landing).await.unwrap_or(Err(Cut::Uncertain))
 }
 
 /// A poisoned lock still guards a world that a failing test wants to look at.

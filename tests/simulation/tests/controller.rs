@@ -413,7 +413,7 @@ async fn a_deploy_server_has_the_same_door() {
         let keys = keys.clone();
         let twin = async move {
             keys.fetch_add(1, Ordering::Relaxed);
-            http::Response::new(Bytes::from_static(b"{}"))
+            Ok(http::Response::new(Bytes::from_static(b"{}")))
         };
         world.recorder.pass(call, |bytes| bytes, twin).await
     };

@@ -111,10 +111,11 @@ impl Store {
     }
 
     /// Serves one more kind. A kind of the same name is replaced.
-    pub fn serve(&mut self, kind: Kind) {
+    pub fn serve(&mut self, kind: impl Into<Arc<Kind>>) {
+        let kind = kind.into();
         self.kinds
             .retain(|known| !known.is(&kind.group, &kind.plural));
-        self.kinds.push(Arc::new(kind));
+        self.kinds.push(kind);
     }
 
     /// Answers one request.

@@ -1,0 +1,19 @@
+//! Disturbed lives, in the simulated world: at each remote effect of making and ending a key and an
+//! account, one thing goes wrong; then everything must come to the end that was declared.
+//!
+//! | file | what is in it |
+//! | --- | --- |
+//! | `matrix` | every disturbance at every effect, the effects found in an undisturbed life |
+//! | `traces` | the schedules that broke earlier wordings of the protocol, by name |
+
+mod matrix;
+
+use crate::ladder::Rung;
+
+/// The tests of this rung.
+pub(crate) fn rung() -> Rung {
+    let tests = matrix::tests().into_iter();
+    tests.fold(Rung::new("chaos"), |rung, (name, body)| {
+        rung.apart(name, body)
+    })
+}

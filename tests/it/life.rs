@@ -1,0 +1,67 @@
+//! The whole life of keys and accounts, in a simulated world: the operator itself, a simulated
+//! Kubernetes API, a twin of the server, and a clock on which months take seconds.
+//!
+//! What must be true after every effect, [`simulation::witness`] says; here is what must come of
+//! what people do.
+
+mod making;
+
+use crate::ladder::Rung;
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use simulation::consumer::Habit;
+use simulation::manifests::{self, Address, TEAM};
+use simulation::scene::{OPERATOR, Scene, play};
+
+/// A test, and its name.
+pub(crate) type Test = (String, Box<dyn FnOnce() -> Result<()> + Send>);
+
+/// The tests of this rung.
+pub(crate) fn rung() -> Rung {
+    let tests = making::tests().into_iter();
+    tests.fold(Rung::new("life"), |rung, (name, body)| {
+        rung.apart(name, body)
+    })
+}
+
+/// A test in a scene of its own, in which the operator is at work.
+fn test<F: Future<Output = Result<()>> + 'static>(name: &str, act: fn(Scene) -> F) -> Test {
+    let body = move || {
+        play(|| async move {
+            let scene = Scene::new().await?;
+            scene.start(OPERATOR);
+            scene.act(act(scene.clone())).await
+        })
+    };
+    (name.to_owned(), Box::new(body))
+}
+
+/// A minute.
+const MINUTE: Duration = Duration::from_secs(60);
+/// An hour.
+const HOUR: Duration = Duration::from_secs(3600);
+/// A day.
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Applies connection and account, as a platform team does beforehand.
+async fn ground(scene: &Scene) -> Result<()> {
+    scene
+        .apply(&manifests::credential(&scene.credential()))
+        .await?;
+    scene.apply(&manifests::server()).await?;
+    scene.apply(&manifests::account(json!({}))).await?;
+    scene.until_ready(&Address::account("ci"), MINUTE).await?;
+    Ok(())
+}
+
+/// Applies an ApiKey with two workloads that use it, and waits until it is Ready.
+async fn key(scene: &Scene, name: &str, spec: Value) -> Result<Address> {
+    scene.apply(&manifests::key(name, spec)).await?;
+    scene.consume(TEAM, name, Habit::Once, MINUTE / 2);
+    scene.consume(TEAM, name, Habit::Again, MINUTE / 2);
+    let address = Address::key(name);
+    scene.until_ready(&address, MINUTE).await?;
+    Ok(address)
+}

@@ -1,0 +1,95 @@
+//! Workloads that use keys: one reads its Secret once, when it appears, and one reads it again when
+//! its key is refused. What they have to complain of, the scene hears.
+
+use std::time::Duration;
+
+use apikey_operator::servers::transport::Transport as _;
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use serde_json::Value;
+use tokio::time::sleep;
+
+use crate::effect::Process;
+use crate::manifests::{Address, key_of};
+use crate::scene::Scene;
+use crate::wire::HOST;
+
+/// When a workload reads its Secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Habit {
+    /// When it appears; and anew only after a key that was bound to end.
+    Once,
+    /// Whenever its key is refused.
+    Again,
+}
+
+/// Uses the key of a Secret for ever.
+pub(crate) async fn consume(
+    scene: &Scene,
+    namespace: &str,
+    secret: &str,
+    habit: Habit,
+    every: Duration,
+) {
+    let mut value: Option<String> = None;
+    loop {
+        sleep(every).await;
+        let read = || {
+            scene
+                .get(&Address::secret(namespace, secret))
+                .as_ref()
+                .and_then(key_of)
+        };
+        let Some(key) = value.clone().or_else(read) else {
+            continue;
+        };
+        value = Some(key.clone());
+        if use_it(scene, &key).await != Some(StatusCode::UNAUTHORIZED) {
+            continue;
+        }
+        value = None;
+        let excused = scene.witness.may_refuse(&key);
+        match habit {
+            Habit::Once if !excused => scene.complain(format!(
+                "a consumer who read Secret {secret} once is refused"
+            )),
+            Habit::Again => again(scene, namespace, secret, read()).await,
+            Habit::Once => {}
+        }
+    }
+}
+
+/// What the Secret holds now must work.
+async fn again(scene: &Scene, namespace: &str, secret: &str, value: Option<String>) {
+    let Some(key) = value else { return };
+    let refused = use_it(scene, &key).await == Some(StatusCode::UNAUTHORIZED);
+    if refused && !scene.witness.may_refuse(&key) && wanted(scene, namespace, secret) {
+        scene.complain(format!(
+            "a consumer who reads Secret {secret} again is refused again"
+        ));
+    }
+}
+
+/// Whether an ApiKey of this Secret's name lives.
+fn wanted(scene: &Scene, namespace: &str, secret: &str) -> bool {
+    scene.world.api.store(|store| {
+        let mut keys = store.all("apikeys.apikeys.dev");
+        keys.any(|key| {
+            let name = key.pointer("/spec/secret/name").and_then(Value::as_str);
+            let name = name.or(key["metadata"]["name"].as_str());
+            key["metadata"]["namespace"] == namespace
+                && name == Some(secret)
+                && key["metadata"]["deletionTimestamp"].is_null()
+        })
+    })
+}
+
+/// What the server says to this key; `None` when it says nothing.
+async fn use_it(scene: &Scene, key: &str) -> Option<StatusCode> {
+    let request = Request::get(format!("https://{HOST}/api/users/me"))
+        .header("X-Octopus-ApiKey", key)
+        .body(Bytes::new())
+        .ok()?;
+    let wires = scene.wires(&Process::new("consumer"));
+    wires.send(request).await.ok().map(|answer| answer.status())
+}

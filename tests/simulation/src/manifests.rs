@@ -1,0 +1,220 @@
+//! The manifests that people apply, and where objects are.
+
+use anyhow::{Context as _, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::wire::HOST;
+
+/// The operator's own namespace.
+pub const OWN: &str = "apikey-operator";
+/// The namespace of a team.
+pub const TEAM: &str = "team-a";
+/// The entry of a Secret that holds the key.
+const ENTRY: &str = "OCTOPUS_API_KEY";
+
+/// What is shown of the store when something is wrong.
+pub const SHOWN: [&str; 5] = [
+    "secrets",
+    "apikeys.apikeys.dev",
+    "serviceaccounts.apikeys.dev",
+    "deployservers.apikeys.dev",
+    "clusterdeployservers.apikeys.dev",
+];
+
+/// Where an object is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    kind: &'static Served,
+    /// Its namespace; empty for a kind of the whole cluster.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// A kind of objects, as URLs name it.
+#[derive(Debug, PartialEq, Eq)]
+struct Served {
+    kind: &'static str,
+    root: &'static str,
+    plural: &'static str,
+    resource: &'static str,
+}
+
+const OURS: &str = "/apis/apikeys.dev/v1alpha1";
+const SERVED: [Served; 6] = [
+    Served {
+        kind: "Namespace",
+        root: "/api/v1",
+        plural: "namespaces",
+        resource: "namespaces",
+    },
+    Served {
+        kind: "Secret",
+        root: "/api/v1",
+        plural: "secrets",
+        resource: SHOWN[0],
+    },
+    Served {
+        kind: "ApiKey",
+        root: OURS,
+        plural: "apikeys",
+        resource: SHOWN[1],
+    },
+    Served {
+        kind: "ServiceAccount",
+        root: OURS,
+        plural: "serviceaccounts",
+        resource: SHOWN[2],
+    },
+    Served {
+        kind: "DeployServer",
+        root: OURS,
+        plural: "deployservers",
+        resource: SHOWN[3],
+    },
+    Served {
+        kind: "ClusterDeployServer",
+        root: OURS,
+        plural: "clusterdeployservers",
+        resource: SHOWN[4],
+    },
+];
+
+impl Address {
+    /// Where a manifest's object is.
+    ///
+    /// # Errors
+    /// When it is of a kind that no test applies.
+    pub fn of(manifest: &Value) -> Result<Self> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let kind = text(&manifest["kind"]);
+        Ok(Self {
+            kind: SERVED
+                .iter()
+                .find(|served| served.kind == kind)
+                .with_context(|| format!("no kind {kind}"))?,
+            namespace: text(&manifest["metadata"]["namespace"]),
+            name: text(&manifest["metadata"]["name"]),
+        })
+    }
+
+    fn new(kind: usize, namespace: &str, name: &str) -> Self {
+        Self {
+            kind: &SERVED[kind],
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
+    /// A namespace.
+    pub fn namespace(name: &str) -> Self {
+        Self::new(0, "", name)
+    }
+
+    /// A Secret.
+    pub fn secret(namespace: &str, name: &str) -> Self {
+        Self::new(1, namespace, name)
+    }
+
+    /// An ApiKey of the team.
+    pub fn key(name: &str) -> Self {
+        Self::new(2, TEAM, name)
+    }
+
+    /// A ServiceAccount of the team.
+    pub fn account(name: &str) -> Self {
+        Self::new(3, TEAM, name)
+    }
+
+    /// A DeployServer of the team.
+    pub fn server(name: &str) -> Self {
+        Self::new(4, TEAM, name)
+    }
+
+    /// Its URL.
+    pub fn path(&self) -> String {
+        let Served { root, plural, .. } = self.kind;
+        if self.namespace.is_empty() {
+            format!("{root}/{plural}/{}", self.name)
+        } else {
+            format!(
+                "{root}/namespaces/{}/{plural}/{}",
+                self.namespace, self.name
+            )
+        }
+    }
+
+    /// `plural.group`, as the store names its kind.
+    pub fn resource(&self) -> &'static str {
+        self.kind.resource
+    }
+}
+
+/// A namespace.
+pub fn namespace(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+}
+
+/// The Secret with a connection's credential, offered.
+pub fn credential(key: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {
+            "name": "octopus-credential", "namespace": TEAM,
+            "labels": {"apikeys.dev/credential": "true"},
+        },
+        "data": {"key": encoded(key)},
+    })
+}
+
+/// The team's connection.
+pub fn server() -> Value {
+    json!({
+        "apiVersion": "apikeys.dev/v1alpha1", "kind": "DeployServer",
+        "metadata": {"name": "octopus", "namespace": TEAM},
+        "spec": {
+            "type": "Octopus",
+            "url": format!("https://{HOST}"),
+            "auth": {"apiKey": {"secretRef": {"name": "octopus-credential", "key": "key"}}},
+        },
+    })
+}
+
+/// The team's account, with more in its spec.
+pub fn account(more: Value) -> Value {
+    let mut spec = json!({"serverRef": {"kind": "DeployServer", "name": "octopus"}});
+    merge(&mut spec, more);
+    json!({
+        "apiVersion": "apikeys.dev/v1alpha1", "kind": "ServiceAccount",
+        "metadata": {"name": "ci", "namespace": TEAM},
+        "spec": spec,
+    })
+}
+
+/// A key of the team's account, with more in its spec.
+pub fn key(name: &str, more: Value) -> Value {
+    let mut spec = json!({"serviceAccountRef": {"name": "ci"}});
+    merge(&mut spec, more);
+    json!({
+        "apiVersion": "apikeys.dev/v1alpha1", "kind": "ApiKey",
+        "metadata": {"name": name, "namespace": TEAM},
+        "spec": spec,
+    })
+}
+
+/// The value of the key that a Secret holds.
+pub fn key_of(secret: &Value) -> Option<String> {
+    let value = STANDARD.decode(secret["data"][ENTRY].as_str()?).ok()?;
+    String::from_utf8(value).ok()
+}
+
+/// A text as a Secret's data has it.
+pub fn encoded(text: &str) -> String {
+    STANDARD.encode(text)
+}
+
+fn merge(into: &mut Value, more: Value) {
+    json_patch::merge(into, &more);
+}

@@ -1,0 +1,100 @@
+//! The wires between a process and the deploy servers of its world: requests of the operator's own
+//! clients pass the recorder on their way to a twin in this process.
+//!
+//! What answers a mint is overheard here, so that oracles know every value that must be nowhere else.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use apikey_operator::controllers::Doors;
+use apikey_operator::servers::transport::{self, BadTrust, Transport, Trust};
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use serde_json::Value;
+use testbed::twins::octopus::Octopus;
+use testbed::twins::{self, Door as Way};
+
+use crate::effect::{Call, Door, Process};
+use crate::recorder::{Cut, Recorder};
+
+/// The host of the one deploy server of a world.
+pub const HOST: &str = "octopus.example";
+
+/// The values of all keys that were ever made.
+#[derive(Debug, Clone, Default)]
+pub struct Overheard(Arc<Mutex<BTreeSet<String>>>);
+
+impl Overheard {
+    /// One more value.
+    pub fn add(&self, value: &str) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(value.to_owned());
+    }
+
+    /// All values so far.
+    pub fn values(&self) -> Vec<String> {
+        let values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        values.iter().cloned().collect()
+    }
+}
+
+/// The wires of one process.
+#[derive(Clone)]
+pub struct Wires {
+    /// Whose they are.
+    pub process: Process,
+    /// What they lead through.
+    pub recorder: Recorder,
+    /// The server behind [`HOST`].
+    pub twin: Way<Octopus>,
+    /// What was said on them.
+    pub overheard: Overheard,
+}
+
+impl Doors for Wires {
+    fn open(&self, _: Trust<'_>) -> Result<Arc<dyn Transport>, BadTrust> {
+        Ok(Arc::new(self.clone()))
+    }
+}
+
+#[async_trait]
+impl Transport for Wires {
+    async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, transport::Cut> {
+        let host = request.uri().host().unwrap_or_default();
+        if host != HOST {
+            return Err(transport::Cut::NotSent(format!("there is no host {host}")));
+        }
+        let call = Call::of(&self.process, Door::Server(host.into()), &request);
+        let (twin, overheard) = (self.twin.clone(), self.overheard.clone());
+        let perform = async move {
+            let answer = twin.send(local(request)).await.map_err(cut)?;
+            let made: Option<Value> = serde_json::from_slice(answer.body()).ok();
+            if let Some(value) = made.as_ref().and_then(|made| made["ApiKey"].as_str()) {
+                overheard.add(value);
+            }
+            Ok(answer)
+        };
+        let answer = self.recorder.pass(call, |body| body, perform).await;
+        answer.map_err(|cut| match cut {
+            Cut::Unsent => transport::Cut::NotSent("the connection was refused".to_owned()),
+            Cut::Uncertain => transport::Cut::NoAnswer("the connection broke".to_owned()),
+        })
+    }
+}
+
+/// The request as the server itself sees it.
+fn local(mut request: Request<Bytes>) -> Request<Bytes> {
+    let place = request.uri().path_and_query().cloned();
+    *request.uri_mut() = place.map_or_else(Uri::default, Uri::from);
+    request
+}
+
+fn cut(cut: twins::Cut) -> Cut {
+    match cut {
+        twins::Cut::NeverReached => Cut::Unsent,
+        twins::Cut::PerhapsReached => Cut::Uncertain,
+    }
+}

@@ -1,0 +1,238 @@
+//! The witness: after every effect, of whomever, it looks at the stores behind the doors and says
+//! which invariant of the protocol is broken. It believes nothing that the operator says of itself.
+//!
+//! | file | what is looked at |
+//! | --- | --- |
+//! | `objects` | ApiKeys and their ends; transition times; what is nobody's business |
+//! | `keys` | keys on the server: how many live, and when they may die |
+//! | `secrets` | which key each Secret held, from when until when |
+//! | `texts` | that a key's value is nowhere else |
+
+mod keys;
+mod objects;
+mod secrets;
+mod texts;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use apikey_operator::clock::Clock as _;
+use apikey_operator::plan::marker::{self, Marker};
+use jiff::{SignedDuration, Timestamp};
+use testbed::twins::Door as Way;
+use testbed::twins::octopus::{KeyView, Octopus};
+
+use crate::clock::SimulatedClock;
+use crate::effect::Effect;
+use crate::kubernetes::{ApiServer, Change};
+use crate::recorder::Recorder;
+use crate::scene::INSTALLATION;
+use crate::wire::Overheard;
+use crate::world::World;
+
+/// A replaced key may go so much sooner than its overlap says: a Publish that was prepared then may
+/// have landed later.
+const SLACK: SignedDuration = SignedDuration::from_mins(2);
+/// A key and three that retire: so many live at once in ordinary times.
+const ORDINARY: usize = 4;
+
+/// Looks after every effect whether all is well. Clones are the same witness.
+#[derive(Clone)]
+pub struct Witness {
+    api: ApiServer,
+    twin: Way<Octopus>,
+    clock: SimulatedClock,
+    recorder: Recorder,
+    overheard: Overheard,
+    memory: Arc<Mutex<Memory>>,
+}
+
+/// What the witness has seen so far.
+#[derive(Default)]
+struct Memory {
+    /// Up to which version of the store.
+    version: u64,
+    /// How many requests.
+    heard: usize,
+    /// ApiKeys, by uid.
+    wanted: BTreeMap<String, Wanted>,
+    /// Keys with our token, by id.
+    ours: BTreeMap<String, Ours>,
+    /// Keys with no token of ours, by id.
+    others: BTreeMap<String, KeyView>,
+    /// Which key each Secret held.
+    held: Vec<Held>,
+    /// Keys that a test has ended from outside.
+    outside: BTreeSet<String>,
+    /// ApiKeys whose published key may be dead for once.
+    pardoned: BTreeSet<String>,
+    /// How many more keys than usual may live: one for each attempt that was cut off.
+    spare: usize,
+}
+
+/// An ApiKey.
+#[derive(Debug, Clone)]
+struct Wanted {
+    namespace: String,
+    secret: String,
+    overlap: SignedDuration,
+    end: End,
+}
+
+/// Whether an ApiKey still wants its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// It does.
+    Lives,
+    /// It is revoked, or being deleted.
+    Ends,
+    /// It is gone.
+    Gone,
+}
+
+/// A key that carries our token.
+#[derive(Debug, Clone)]
+struct Ours {
+    marker: Marker,
+    view: KeyView,
+    /// Since when the server does not know it any more.
+    gone: Option<Timestamp>,
+}
+
+/// What a Secret held.
+#[derive(Debug, Clone)]
+struct Held {
+    uid: String,
+    key: String,
+    serial: u64,
+    value: String,
+    from: Timestamp,
+    until: Option<Timestamp>,
+}
+
+/// One look.
+struct Look<'a> {
+    now: Timestamp,
+    effect: Option<&'a Effect>,
+    changes: Vec<Change>,
+    wrong: Vec<String>,
+}
+
+impl Look<'_> {
+    fn wrong(&mut self, what: String) {
+        self.wrong.push(format!("{} {what}", self.now));
+    }
+}
+
+impl Witness {
+    /// A witness who looks after every effect from now on.
+    pub(crate) fn new(world: &World, twin: &Way<Octopus>, overheard: &Overheard) -> Self {
+        let witness = Self {
+            api: world.api.clone(),
+            twin: twin.clone(),
+            clock: world.clock.clone(),
+            recorder: world.recorder.clone(),
+            overheard: overheard.clone(),
+            memory: Arc::default(),
+        };
+        let looks = witness.clone();
+        world.recorder.oracle("witness", move |effect| {
+            let wrong = looks.look(Some(effect));
+            if wrong.is_empty() {
+                Ok(())
+            } else {
+                Err(wrong.join("\n"))
+            }
+        });
+        witness
+    }
+
+    /// Looks at everything, and says what is wrong that was not before.
+    pub fn look(&self, effect: Option<&Effect>) -> Vec<String> {
+        let mut memory = self.memory();
+        let (changes, version) = self.api.store(|store| {
+            let changes: Vec<_> = store.changes(memory.version).cloned().collect();
+            (changes, store.version())
+        });
+        memory.version = version;
+        let mut look = Look {
+            now: self.clock.now(),
+            effect,
+            changes,
+            wrong: Vec::new(),
+        };
+        let view = self.twin.view().keys;
+        memory.meet(&view);
+        memory.objects(&mut look);
+        memory.secrets(&mut look, |value| {
+            self.twin.look(|twin, now| twin.whose(now, value))
+        });
+        memory.keys(&mut look, &view);
+        memory.published(&mut look);
+        let calls = self.recorder.calls(memory.heard);
+        memory.heard += calls.len();
+        texts::judge(&mut look, &calls, &self.overheard.values());
+        look.wrong
+    }
+
+    /// So many attempts have been cut off: each may leave one more key alive for a while.
+    pub fn spare(&self, attempts: usize) {
+        self.memory().spare += attempts;
+    }
+
+    /// A test ends this key from outside.
+    pub fn outside(&self, key: &str) {
+        self.memory().outside.insert(key.to_owned());
+    }
+
+    /// For once the published key of this ApiKey may be dead.
+    pub fn pardon(&self, uid: &str) {
+        self.memory().pardoned.insert(uid.to_owned());
+    }
+
+    /// Whether a consumer who has read this value may be refused now.
+    pub fn may_refuse(&self, value: &str) -> bool {
+        let memory = self.memory();
+        let now = self.clock.now();
+        let Some(held) = memory.held.iter().find(|held| held.value == value) else {
+            return false;
+        };
+        memory.may_die(held.key.as_str(), now).is_ok()
+    }
+
+    /// How many keys of an ApiKey were ever made.
+    pub fn made(&self, uid: &str) -> usize {
+        let memory = self.memory();
+        let mut keys = memory.ours.values();
+        keys.by_ref()
+            .filter(|key| key.marker.uid.as_str() == uid)
+            .count()
+    }
+
+    /// The ids of the keys that the Secret of an ApiKey has held, in order.
+    pub fn held(&self, uid: &str) -> Vec<String> {
+        let memory = self.memory();
+        let mut ids: Vec<String> = memory
+            .held
+            .iter()
+            .filter(|held| held.uid == uid)
+            .map(|held| held.key.clone())
+            .collect();
+        ids.dedup();
+        ids
+    }
+
+    /// When the server ceased to know a key.
+    pub fn died(&self, key: &str) -> Option<Timestamp> {
+        self.memory().ours.get(key)?.gone
+    }
+
+    fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The token that a key carries, when it is of this installation.
+fn token(key: &KeyView) -> Option<Marker> {
+    marker::parse(&key.purpose).filter(|marker| marker.installation.as_str() == INSTALLATION)
+}

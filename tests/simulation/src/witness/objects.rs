@@ -1,0 +1,109 @@
+//! What happens to objects: ApiKeys come and go, conditions flip, and what is not ours stays as it
+//! is.
+
+use apikey_operator::api::Period;
+use jiff::SignedDuration;
+use serde_json::Value;
+
+use super::{End, Look, Memory, Wanted};
+use crate::effect::Door;
+use crate::kubernetes::Change;
+use crate::scene::PERSON;
+
+impl Memory {
+    pub(super) fn objects(&mut self, look: &mut Look<'_>) {
+        for change in look.changes.clone() {
+            transitions(look, &change);
+            if change.key.resource == "apikeys.apikeys.dev" {
+                self.wanted(look, &change);
+            }
+        }
+    }
+
+    fn wanted(&mut self, look: &mut Look<'_>, change: &Change) {
+        let Some(object) = change.new.as_deref().or(change.old.as_deref()) else {
+            return;
+        };
+        let uid = text(&object["metadata"]["uid"]);
+        let spec = &object["spec"];
+        let ends = object["metadata"]["deletionTimestamp"].is_string() || spec["revoked"] == true;
+        let end = match (&change.new, ends) {
+            (None, _) => End::Gone,
+            (Some(_), true) => End::Ends,
+            (Some(_), false) => End::Lives,
+        };
+        if end == End::Gone && spec["deletionPolicy"] != "Retain" {
+            let left: Vec<&str> = self
+                .ours
+                .iter()
+                .filter(|(_, key)| key.marker.uid.as_str() == uid && key.gone.is_none())
+                .map(|(id, _)| id.as_str())
+                .collect();
+            if !left.is_empty() {
+                let left = left.join(", ");
+                look.wrong(format!(
+                    "ApiKey {} is gone, and left {left}",
+                    change.key.name
+                ));
+            }
+        }
+        let secret = spec["secret"]["name"].as_str().unwrap_or(&change.key.name);
+        let overlap = spec["rotation"]["overlap"].as_str().unwrap_or_default();
+        let wanted = Wanted {
+            namespace: change.key.namespace.clone(),
+            secret: secret.to_owned(),
+            overlap: overlap
+                .parse::<Period>()
+                .map_or(SignedDuration::ZERO, |overlap| overlap.duration()),
+            end,
+        };
+        self.wanted.insert(uid, wanted);
+    }
+}
+
+/// Transition times move when a condition flips, and at no other time.
+fn transitions(look: &mut Look<'_>, change: &Change) {
+    let (Some(old), Some(new)) = (&change.old, &change.new) else {
+        return;
+    };
+    let conditions = |object: &Value| {
+        let conditions = object.pointer("/status/conditions");
+        conditions
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default()
+    };
+    let before = conditions(old);
+    for condition in conditions(new) {
+        let same = |old: &&Value| old["type"] == condition["type"];
+        let Some(was) = before.iter().find(same) else {
+            continue;
+        };
+        let flipped = was["status"] != condition["status"];
+        let moved = was["lastTransitionTime"] != condition["lastTransitionTime"];
+        if moved && !flipped {
+            look.wrong(format!(
+                "the transition time of {} of {} moved without a flip",
+                condition["type"], change.key.name
+            ));
+        }
+    }
+}
+
+/// Whether the operator itself has made this change.
+pub(super) fn is_operators(look: &Look<'_>, change: &Change) -> bool {
+    let Some(effect) = look.effect else {
+        return false;
+    };
+    let call = &effect.call;
+    call.door == Door::Kubernetes
+        && call.process.name.as_ref() != PERSON
+        && call.target().is_some_and(|target| {
+            target.resource() == change.key.resource
+                && target.namespace.unwrap_or_default() == change.key.namespace
+        })
+}
+
+pub(super) fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
