@@ -249,8 +249,17 @@ pub async fn operate(world: World, identity: Identity, signs: Signs, stop: Cance
     let watching = events.for_each(|()| async {});
     let passes = passes(&ctx, &stores, queues, &signs.gates, &stop);
     tokio::select! {
+        () = unready(&stores, &stop) => tracing::info!("asked to end before everything was seen"),
         () = watching => tracing::error!("the watches have ended"),
         () = passes => tracing::info!("all passes are finished"),
+    }
+}
+
+/// Ends when the operator is asked to end before its watches have seen everything.
+async fn unready(stores: &Stores, stop: &CancellationToken) {
+    tokio::select! {
+        _ = stores.ready() => std::future::pending().await,
+        () = stop.cancelled() => {}
     }
 }
 

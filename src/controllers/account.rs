@@ -27,7 +27,7 @@ use crate::plan::account::{
 use crate::plan::fault::Retry;
 use crate::plan::grant::{Allowance, Asker, allowance};
 use crate::plan::key::{Freshness, Reach, Setback};
-use crate::plan::port::{AccountId, Fault, KeyId, RemoteTeam, ServerIdentity, TeamRef};
+use crate::plan::port::{AccountId, Fault, KeyId, RemoteTeam, TeamRef};
 
 /// What passes over one ServiceAccount remember.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -36,6 +36,9 @@ pub struct Memory {
     version: Option<String>,
     /// The account and its teams as they were looked up last, and when.
     looked: Option<Looked>,
+    /// The account, once the server has shown that it is the declared one, and until it shows
+    /// something else.
+    verified: Option<AccountId>,
     /// When the list began from which keys were counted last.
     counted: Option<Timestamp>,
     /// How many passes in a row have had a setback.
@@ -276,20 +279,33 @@ fn username(object: &Object, line: Option<&Line>) -> String {
         .unwrap_or_else(|| default_username(&object.namespace, &object.name, limit))
 }
 
-fn pair(object: &Object) -> Option<(ServerIdentity, AccountId)> {
-    Some((object.pins.server.clone()?, object.pins.account.clone()?))
+/// Whether another ServiceAccount has the same account: the same user name on the same connection,
+/// granted, and shown by the server. What merely stands in its annotations counts for nothing.
+fn is_twin(ctx: &Ctx, object: &Object, other: &Object) -> bool {
+    let place = |object: &Object| Place::of(&object.spec.server_ref, &object.namespace);
+    let name = |object: &Object| username(object, None).to_lowercase();
+    let own = |object: &Object| object.spec.management == Management::Own;
+    let known = ctx.standings.accounts.get(&other.uid);
+    let shown = known.is_some_and(|known| {
+        known.allowance.is_some() && known.account.is_some() && known.account == object.pins.account
+    });
+    let named =
+        own(object) && own(other) || !own(object) && !own(other) && name(object) == name(other);
+    other.uid != object.uid && place(object) == place(other) && named && shown
 }
 
 /// The ServiceAccount that managed the same account first.
 fn rival(ctx: &Ctx, object: &Object) -> Option<String> {
-    let pair = pair(object).filter(|_| object.spec.management == Management::Managed)?;
+    if object.spec.management != Management::Managed {
+        return None;
+    }
     let age = |object: &Object| (object.created_at, object.uid.clone());
     ctx.stores
         .parsed_accounts()
         .iter()
         .map(facts::service_account)
-        .filter(|other| other.uid != object.uid && other.spec.management == Management::Managed)
-        .filter(|other| self::pair(other).as_ref() == Some(&pair) && age(other) < age(object))
+        .filter(|other| other.spec.management == Management::Managed && age(other) < age(object))
+        .filter(|other| is_twin(ctx, object, other))
         .min_by_key(age)
         .map(|other| format!("{}/{}", other.namespace, other.name))
 }
@@ -302,11 +318,10 @@ fn census(
     keys: &[impl AsRef<DeserializeGuard<ApiKey>>],
     accounts: &[ServiceAccount],
 ) -> Census {
-    let pair = pair(object);
     let here: BTreeSet<(String, String)> = accounts
         .iter()
         .map(facts::service_account)
-        .filter(|other| other.uid == object.uid || (pair.is_some() && self::pair(other) == pair))
+        .filter(|other| other.uid == object.uid || is_twin(ctx, object, other))
         .map(|other| (other.namespace, other.name))
         .collect();
     let residents = keys.iter().map(|key| {
@@ -380,7 +395,7 @@ async fn pass(ctx: &Ctx, mut seen: Seen, mut hands: Hands, memory: &mut Memory) 
         let Plan { step, wake } = plan(&seen);
         if step == Step::Idle {
             remember(memory, &seen, &hands, wake);
-            publish(ctx, &seen);
+            publish(ctx, &seen, memory);
             tell(&seen, &did);
             timing.ended(outcome(&did, seen.pass.setback.as_ref()));
             return Some(requeue(seen.now, wake));
@@ -415,6 +430,7 @@ async fn pass(ctx: &Ctx, mut seen: Seen, mut hands: Hands, memory: &mut Memory) 
         "a pass did not settle"
     );
     remember(memory, &seen, &hands, seen.now);
+    publish(ctx, &seen, memory);
     Some(Action::requeue(Duration::from_secs(60)))
 }
 
@@ -427,15 +443,21 @@ fn remember(memory: &mut Memory, seen: &Seen, hands: &Hands, wake: Timestamp) {
         .pass
         .found_at
         .map(|at| (at, seen.remote.clone(), seen.teams.clone()));
+    if seen.remote != Remote::Unknown {
+        memory.verified = verified(seen).cloned();
+    }
     if let Some(setback) = &seen.pass.setback {
         // What was believed before may be why it failed.
         memory.looked = None;
+        // A wake in between does not prolong the wait.
+        if memory.failures != seen.pass.failures || memory.patience.is_none() {
+            memory.patience = Some(Patience {
+                setback: setback.clone(),
+                until: wake,
+                generation: seen.object.generation,
+            });
+        }
         memory.failures = seen.pass.failures;
-        memory.patience = Some(Patience {
-            setback: setback.clone(),
-            until: wake,
-            generation: seen.object.generation,
-        });
     } else {
         memory.failures = 0;
         memory.patience = None;
@@ -443,18 +465,19 @@ fn remember(memory: &mut Memory, seen: &Seen, hands: &Hands, wake: Timestamp) {
 }
 
 /// Lets ApiKeys know what the account is worth.
-fn publish(ctx: &Ctx, seen: &Seen) {
+fn publish(ctx: &Ctx, seen: &Seen, memory: &Memory) {
     let object = &seen.object;
+    let pinned = object.pins.account.as_ref();
     let standing = standing::Account {
         generation: object.generation,
-        account: verified(seen).cloned(),
+        account: memory.verified.clone().filter(|id| pinned == Some(id)),
         username: match &seen.remote {
             Remote::Found(account) => account.username.clone(),
             Remote::Unknown | Remote::Absent => object.status.username.clone().unwrap_or_default(),
         },
         mint: mint_stop(seen).map_or(Ok(()), Err),
         works: works_stop(seen).map_or(Ok(()), Err),
-        allowance: seen.grant.clone().unwrap_or_default(),
+        allowance: seen.grant.clone().ok(),
     };
     if ctx.standings.accounts.set(object.uid.clone(), standing) == News::Changed {
         ctx.bells

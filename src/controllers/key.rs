@@ -22,7 +22,7 @@ use crate::api::conditions::Reason;
 use crate::api::{ApiKey, ServiceAccount, annotation, finalizer};
 use crate::metrics;
 use crate::plan::fault::Retry;
-use crate::plan::grant::Retain;
+use crate::plan::grant::{Allowance, Retain};
 use crate::plan::key::{
     Amendment, Base, Done, Freshness, Ledger, Pass, Plan, Publication, Reach, Seen, Setback, Step,
     fold, plan,
@@ -257,7 +257,10 @@ fn ground(ctx: &Ctx, object: &ApiKey, account: Option<&ServiceAccount>) -> Optio
             .clone()
             .err()
             .unwrap_or_else(|| Stop::plain(Reason::WaitingForServer));
-        return Some(Ground::none(stop));
+        let retained = facts::service_account(account).pins.retained;
+        let mut ground = Ground::none(stop);
+        ground.base.ledger = Ledger::Present(retained.into_iter().collect());
+        return Some(ground);
     };
     let pins = facts::service_account(account).pins;
     let server = match (&connection.usable, &pins.server) {
@@ -287,10 +290,12 @@ fn ground(ctx: &Ctx, object: &ApiKey, account: Option<&ServiceAccount>) -> Optio
         .and_then(|account| connection.lists.at_hand(account));
     Some(Ground {
         base: Base {
-            mint: mint(account, &known).and_then(|()| match &verified {
-                Some(_) => Ok(()),
-                None => Err(Stop::plain(Reason::WaitingForAccount)),
-            }),
+            mint: ending(ctx, object)
+                .and(mint(account, &known))
+                .and_then(|()| match &verified {
+                    Some(_) => Ok(()),
+                    None => Err(Stop::plain(Reason::WaitingForAccount)),
+                }),
             account: verified,
             works: known.works.clone(),
             retain: retain(&known),
@@ -341,6 +346,19 @@ fn waiting(place: &Place, stop: &Stop) -> Stop {
     )
 }
 
+/// That the namespace is not being deleted: no Secret can be made in it any more.
+fn ending(ctx: &Ctx, object: &ApiKey) -> Result<(), Stop> {
+    let namespace = ObjectRef::new(&object.namespace().unwrap_or_default());
+    let known = ctx.stores.namespaces.get(&namespace);
+    if known.is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_some()) {
+        return Err(Stop::new(
+            Reason::SecretRefused,
+            "The namespace is being deleted; no key is made in it any more.",
+        ));
+    }
+    Ok(())
+}
+
 /// Whether a key may be made, as the ServiceAccount is now and was when it was looked at.
 fn mint(account: &ServiceAccount, known: &standing::Account) -> Result<(), Stop> {
     let meta = account.meta();
@@ -365,10 +383,14 @@ fn mint(account: &ServiceAccount, known: &standing::Account) -> Result<(), Stop>
     known.mint.clone()
 }
 
+/// Whether keys may be left behind; without a grant they may not.
 fn retain(known: &standing::Account) -> Result<(), Stop> {
-    match known.allowance.retain {
-        Retain::Allowed => Ok(()),
-        Retain::Refused => Err(Stop::new(
+    match &known.allowance {
+        Some(Allowance {
+            retain: Retain::Allowed,
+            ..
+        }) => Ok(()),
+        Some(_) | None => Err(Stop::new(
             Reason::NotGranted,
             "The ClusterDeployServer does not grant deletionPolicy Retain to this namespace. Ask the platform team.",
         )),
@@ -376,10 +398,13 @@ fn retain(known: &standing::Account) -> Result<(), Stop> {
 }
 
 fn bounds(connection: &standing::Connection, known: &standing::Account) -> Bounds {
-    let longest = [connection.max_lifetime, known.allowance.max_lifetime]
-        .into_iter()
-        .flatten()
-        .min();
+    let longest = [
+        connection.max_lifetime,
+        known.allowance.and_then(|allowance| allowance.max_lifetime),
+    ]
+    .into_iter()
+    .flatten()
+    .min();
     let probe = connection.usable.as_ref().ok().map(|line| &line.probe);
     Bounds {
         default_lifetime: connection.default_lifetime,
@@ -452,11 +477,16 @@ fn remember(memory: &mut Memory, seen: &Seen, hands: &Hands, wake: Timestamp) {
         .as_ref()
         .and_then(|secret| secret.metadata.resource_version.clone());
     memory.settled.clone_from(&seen.settled);
-    memory.patience = seen.pass.setback.as_ref().map(|setback| Patience {
-        setback: setback.clone(),
-        until: wake,
-        generation: seen.object.generation,
-    });
+    let met = seen.pass.setback.as_ref();
+    let lasts = Patience::lasts(memory.patience.as_ref(), seen.object.generation, seen.now);
+    // A wake in between does not prolong the wait.
+    if met.is_none() || met != lasts.as_ref() {
+        memory.patience = met.map(|setback| Patience {
+            setback: setback.clone(),
+            until: wake,
+            generation: seen.object.generation,
+        });
+    }
 }
 
 /// One line for a pass that has changed something.

@@ -12,9 +12,9 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter as Source};
 use kube::{Client, Resource};
 
 use super::Ctx;
-use super::cluster::Kind;
+use super::cluster::{Kind, Lapse};
 use crate::api::FIELD_MANAGER;
-use crate::api::conditions::{Finding, Reason, Status, Type};
+use crate::api::conditions::{self, Finding, Reason, Status, Type};
 use crate::plan::Stop;
 
 /// An Event that is not written in this time is given up: it is only news.
@@ -110,8 +110,9 @@ pub async fn invalid<K: Kind>(ctx: &Ctx, meta: &ObjectMeta, error: &str) -> Acti
         meta.name.clone().unwrap_or_default(),
     );
     tracing::warn!(
-        "{} {namespace}/{name} does not parse: {error}",
-        K::kind(&())
+        "{} {namespace}/{name} does not parse: {}",
+        K::kind(&()),
+        conditions::one_line(error)
     );
     let stop = Stop::new(
         Reason::Invalid,
@@ -136,8 +137,8 @@ pub async fn invalid<K: Kind>(ctx: &Ctx, meta: &ObjectMeta, error: &str) -> Acti
         .condemn::<K>(meta, &findings, ctx.clock.now())
         .await
     {
-        Ok(()) => Action::await_change(),
-        Err(_) => Action::requeue(super::API_SERVER_WAIT),
+        Ok(()) | Err(Lapse::NotFound | Lapse::Refused(_)) => Action::await_change(),
+        Err(Lapse::Conflict | Lapse::NoAnswer(_)) => Action::requeue(super::API_SERVER_WAIT),
     }
 }
 

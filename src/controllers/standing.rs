@@ -117,8 +117,8 @@ pub struct Account {
     pub mint: Result<(), Stop>,
     /// Whether its keys work, or why not.
     pub works: Result<(), Stop>,
-    /// What the connection grants its keys.
-    pub allowance: Allowance,
+    /// What the connection grants its keys; `None` for nothing.
+    pub allowance: Option<Allowance>,
 }
 
 /// A register of what was found, by whom it is about.

@@ -282,19 +282,29 @@ where
         + 'static,
 {
     let (store, writer) = reflector::store();
+    let mut before: Vec<Arc<K>> = Vec::new();
+    let all = store.clone();
     let events = watcher(api, config)
         .default_backoff()
         .reflect(writer)
-        .filter_map(|event| async move {
-            match event {
-                Ok(Event::Apply(object) | Event::InitApply(object) | Event::Delete(object)) => Some(object),
-                Ok(Event::Init | Event::InitDone) => None,
-                Err(error) => {
-                    tracing::warn!(error = %super::outermost(&error), "a watch broke and begins anew");
-                    None
-                }
+        .map(move |event| match event {
+            Ok(Event::Apply(object) | Event::Delete(object)) => vec![object],
+            Ok(Event::Init) => {
+                before = all.state();
+                Vec::new()
             }
-        });
+            Ok(Event::InitApply(_)) => Vec::new(),
+            // Only now does the store show the new list, and lack what went meanwhile.
+            Ok(Event::InitDone) => {
+                let now = all.state().into_iter().chain(std::mem::take(&mut before));
+                now.map(|object| (*object).clone()).collect()
+            }
+            Err(error) => {
+                tracing::warn!(error = %super::outermost(&error), "a watch broke and begins anew");
+                Vec::new()
+            }
+        })
+        .flat_map(stream::iter);
     (store, events)
 }
 

@@ -58,8 +58,7 @@ pub(super) fn next(seen: &Seen) -> Result<Step, Stop> {
 
 /// Whether the server is the one that the account was found on.
 fn is_pinned(seen: &Seen, route: &Route) -> bool {
-    let pinned = seen.object.pins.server.as_ref();
-    pinned.is_none_or(|server| *server == route.reach.identity)
+    seen.object.pins.server.as_ref() == Some(&route.reach.identity)
 }
 
 /// How to look the account up: by its id, and, when there is none of that id, by its name. Whoever
@@ -74,6 +73,7 @@ fn lookup(seen: &Seen, route: &Route) -> Lookup {
 /// That the account is the one that was pinned.
 fn pinned(seen: &Seen, route: &Route, account: &RemoteAccount) -> Result<(), Stop> {
     living::same(seen, route, account)?;
+    living::not_our_own(seen, route, account)?;
     match &seen.object.pins.account {
         Some(id) if *id != account.id => Err(Stop::new(
             Reason::AccountNotFound,
@@ -114,7 +114,10 @@ fn fate(seen: &Seen) -> Fate {
     let pins = &seen.object.pins;
     let ours = pins.installation.as_ref() == Some(&seen.claim.installation);
     let pending = pins.account.is_some() || pins.free_at.is_some();
+    // Without a grant nothing is done, not even taking away.
+    let granted = !matches!(&seen.grant, Err(stop) if stop.reason == Reason::NotGranted);
     if seen.object.spec.management != Management::Managed
+        || !granted
         || !ours
         || !pending
         || seen.rival.is_some()

@@ -163,6 +163,9 @@ pub struct Pass {
     pub began: Timestamp,
     /// Whether it has counted the keys of a list.
     pub counted: bool,
+    /// The time at which it recorded that the name is free: a Create of this pass may follow, and
+    /// no other.
+    pub claimed: Option<Timestamp>,
     /// When the account was looked up last.
     pub found_at: Option<Timestamp>,
     /// Whether there was no account of the id that is looked for.
@@ -185,6 +188,7 @@ impl Pass {
         Self {
             began: now,
             counted: false,
+            claimed: None,
             found_at: None,
             missed: false,
             setback: None,

@@ -29,8 +29,9 @@ pub fn fold(mut seen: Seen, step: &Step, done: Done) -> Seen {
         Done::Written(object) => {
             let moved = object.pins.account != seen.object.pins.account;
             seen.object = *object;
-            if matches!(step, Step::Pin(_)) {
+            if let Step::Pin(pins) = step {
                 seen.pass.forget = None;
+                seen.pass.claimed = pins.free_at;
             }
             // Another account is meant now than the one that was looked up.
             if moved
@@ -53,11 +54,8 @@ pub fn fold(mut seen: Seen, step: &Step, done: Done) -> Seen {
             seen.list = Some(list);
         }
         Done::Counted(census) => seen.census = census,
-        Done::Revoked(id) => {
-            seen.freshness = Freshness::Cached;
-            seen.census.freshness = Freshness::Cached;
-            seen.pass.revoked.push(id);
-        }
+        // A uid that is gone stays gone: neither the census nor the ServiceAccount is read again.
+        Done::Revoked(id) => seen.pass.revoked.push(id),
         Done::Deleted => seen.pass.deleted = true,
         Done::Over => {}
         Done::Failed(setback) => failed(&mut seen, step, setback),

@@ -9,7 +9,7 @@ use crate::plan::port::{
     AccountDraft, AccountId, Activity, Nature, RemoteAccount, TeamId, TeamRef,
 };
 use crate::plan::rotation::after;
-use crate::plan::{LANDS_WITHIN, SEND_WITHIN, Stop};
+use crate::plan::{LANDS_WITHIN, Stop};
 
 /// The next step for an account that is wanted.
 pub(super) fn step(seen: &Seen) -> Step {
@@ -29,6 +29,9 @@ pub(super) fn step(seen: &Seen) -> Step {
 /// The next effect that makes the account what is declared, or what stands against it.
 pub(super) fn keep(seen: &Seen) -> Result<Option<Step>, Stop> {
     let route = seen.connection.as_ref().map_err(Clone::clone)?;
+    if let Some(step) = identify(seen, route) {
+        return Ok(Some(step));
+    }
     permitted(seen, route)?;
     let Some(id) = &seen.object.pins.account else {
         return claim(seen, route).map(Some);
@@ -45,12 +48,36 @@ pub(super) fn keep(seen: &Seen) -> Result<Option<Step>, Stop> {
         Remote::Absent => lost(seen, route),
         Remote::Found(account) => {
             same(seen, route, account)?;
+            not_our_own(seen, route, account)?;
             match seen.object.spec.management {
                 Management::Managed => managed(seen, account),
                 Management::Observed | Management::Own => works(account).map(|()| None),
             }
         }
     }
+}
+
+/// Looks the pinned account up, whatever else stands in its way: its keys can be revoked only once
+/// the server has shown whose they are.
+fn identify(seen: &Seen, route: &Route) -> Option<Step> {
+    let pins = &seen.object.pins;
+    let here = pins.server.as_ref() == Some(&route.reach.identity);
+    let id = pins
+        .account
+        .clone()
+        .filter(|_| here && seen.remote == Remote::Unknown)?;
+    Some(Step::Find(Lookup::Id(id)))
+}
+
+/// The connection's own account is nobody's to manage.
+pub(super) fn not_our_own(seen: &Seen, route: &Route, account: &RemoteAccount) -> Result<(), Stop> {
+    if seen.object.spec.management != Management::Managed || account.id != route.own.id {
+        return Ok(());
+    }
+    Err(Stop::new(
+        Reason::AccountExists,
+        "This is the connection's own account. Declare it with management Self, or choose another spec.username.",
+    ))
 }
 
 /// That the pinned account is the one that the manifest names and the grant covers: whoever may
@@ -72,8 +99,8 @@ pub(super) fn same(seen: &Seen, route: &Route, account: &RemoteAccount) -> Resul
     Err(Stop::new(
         Reason::AccountNotFound,
         format!(
-            "Account {} is called {} on the server, not {wanted}. Rename it back there, or take the annotation apikeys.dev/account-id off this ServiceAccount.",
-            account.id, account.username
+            "Account {} is not {wanted} on the server. Give it that name there, or take the annotation apikeys.dev/account-id off this ServiceAccount.",
+            account.id
         ),
     ))
 }
@@ -192,6 +219,7 @@ fn take(seen: &Seen, route: &Route, account: &RemoteAccount) -> Result<Step, Sto
             ),
         ));
     }
+    not_our_own(seen, route, account)?;
     if mine {
         // The name was free when we asked for it, and no answer came: it is ours.
         return Ok(Step::Pin(pin(seen, route, account.id.clone(), Maker::Us)));
@@ -205,15 +233,6 @@ fn take(seen: &Seen, route: &Route, account: &RemoteAccount) -> Result<Step, Sto
             Maker::Us
         };
         return Ok(Step::Pin(pin(seen, route, account.id.clone(), maker)));
-    }
-    if account.id == route.own.id {
-        return Err(Stop::new(
-            Reason::AccountExists,
-            format!(
-                "{} is the connection's own account. Declare it with management Self.",
-                account.username
-            ),
-        ));
     }
     if !spec.adopt {
         return Err(Stop::new(
@@ -235,22 +254,24 @@ fn take(seen: &Seen, route: &Route, account: &RemoteAccount) -> Result<Step, Sto
 
 /// Creates the account, once it is recorded that its name was free.
 fn create(seen: &Seen, route: &Route, username: String) -> Result<Step, Stop> {
-    let fresh = seen
-        .object
-        .pins
-        .free_at
-        .filter(|at| seen.now <= after(*at, SEND_WITHIN));
-    if fresh.is_some() && seen.object.finalizer == Finalizer::Present {
+    let claimed = seen.object.pins.free_at;
+    if claimed.is_some() && claimed == seen.pass.claimed {
         return Ok(Step::Create(draft(seen, username)));
     }
-    if let Some(landed) = seen.object.pins.free_at.map(|at| after(at, LANDS_WITHIN)) {
-        // An earlier creation may still land: only a look-up begun later tells.
-        if seen.pass.found_at.is_none_or(|at| at <= landed) {
-            return Err(Stop::new(
-                Reason::WaitingForAccount,
-                "The creation of the account got no answer and may still land on the server; it is looked for again within a minute.",
-            ));
-        }
+    let landed = claimed.map(|at| after(at, LANDS_WITHIN));
+    if landed.is_some_and(|landed| seen.now <= landed) {
+        return Err(Stop::new(
+            Reason::WaitingForAccount,
+            "The creation of the account got no answer and may still land on the server; it is looked for again within a minute.",
+        ));
+    }
+    // Only a look of this very pass, later than all that may land, shows a name to be free.
+    let looked = seen
+        .pass
+        .found_at
+        .is_some_and(|at| at >= seen.pass.began && landed.is_none_or(|landed| at > landed));
+    if !looked {
+        return Ok(Step::Find(Lookup::Name(username)));
     }
     let pins = Pins {
         server: Some(route.reach.identity.clone()),

@@ -63,9 +63,11 @@ fn is_due_orphan(seen: &Seen, list: &List, key: &RemoteKey) -> bool {
 /// The keys on the account that are of our installation and that nobody has decided to keep.
 pub(super) fn left(seen: &Seen) -> impl Iterator<Item = &RemoteKey> {
     seen.list.iter().flat_map(|list| &list.keys).filter(|key| {
-        matches!(seen.claim.origin(key), Origin::Ours(_))
-            && !seen.pass.revoked.contains(&key.id)
-            && !seen.object.pins.retained.contains(&key.id)
+        let ours = match seen.claim.origin(key) {
+            Origin::Ours(marker) => !seen.census.keys.contains_key(&marker.uid),
+            Origin::Others | Origin::Foreign => false,
+        };
+        ours && !seen.pass.revoked.contains(&key.id) && !seen.object.pins.retained.contains(&key.id)
     })
 }
 

@@ -210,6 +210,7 @@ fn an_account_is_created_only_after_its_free_name_is_recorded() {
     assert_eq!((pins.free_at, pins.account.clone()), (Some(now()), None));
 
     let mut claimed = absent;
+    claimed.pass.claimed = pins.free_at;
     claimed.object.pins = pins;
     claimed.object.finalizer = Finalizer::Present;
     let Step::Create(draft) = plan(&claimed).step else {
@@ -256,6 +257,7 @@ fn a_refused_creation_makes_nobodys_account_ours() {
     let mut claimed = seen(&json("{}"));
     claimed.object.pins.free_at = Some(now());
     claimed.object.finalizer = Finalizer::Present;
+    claimed.pass.claimed = Some(now());
     claimed.remote = Remote::Absent;
     claimed.pass.found_at = Some(now());
     let step = plan(&claimed).step;
@@ -575,4 +577,91 @@ fn names_that_are_too_long_are_cut_and_stay_apart() {
     );
     assert!(one.len() <= 64 && two.len() <= 64);
     assert_ne!(one, two);
+}
+
+#[test]
+fn a_creation_is_sent_only_by_the_pass_that_recorded_the_free_name() {
+    let mut again = seen(&json("{}"));
+    again.object.pins.free_at = Some(now() - SignedDuration::from_secs(2));
+    again.object.pins.server = Some(ServerIdentity::new("server-1"));
+    again.object.finalizer = Finalizer::Present;
+    again.remote = Remote::Absent;
+    again.pass.found_at = Some(now());
+    assert_eq!(again.reason(), "WaitingForAccount");
+
+    let mut stale = seen(&json("{}"));
+    stale.remote = Remote::Absent;
+    stale.pass.found_at = Some(ago(5));
+    assert!(
+        matches!(plan(&stale).step, Step::Find(Lookup::Name(_))),
+        "an old look shows nothing"
+    );
+}
+
+#[test]
+fn without_a_grant_nothing_is_taken_away_either() {
+    let mut forged = seen(&json(r#"{"username": "victim"}"#)).pinned(Maker::Us);
+    forged.object.pins.added.insert(TeamId::new("Teams-1"));
+    forged.grant = Err(Stop::plain(Reason::NotGranted));
+    let going = forged
+        .found(remote("victim"))
+        .listed(vec![key("k-1", UID, ago(30))])
+        .deleting();
+    assert_eq!(plan(&going).step, Step::Close);
+}
+
+#[test]
+fn a_key_of_a_living_api_key_is_never_left_over() {
+    let going = seen(&json("{}"))
+        .pinned(Maker::Us)
+        .found(remote("team-a.ci"));
+    let mut going = going
+        .listed(vec![key("k-1", UID, ago(30))])
+        .deleting()
+        .resident(UID, &["k-1"]);
+    going
+        .census
+        .keys
+        .values_mut()
+        .for_each(|key| key.here = false);
+    assert!(
+        !matches!(plan(&going).step, Step::Revoke(..)),
+        "{:?}",
+        plan(&going).step
+    );
+}
+
+#[test]
+fn the_connections_own_account_is_nobodys_to_manage() {
+    let own = RemoteAccount {
+        id: AccountId::new("Users-1"),
+        ..remote("operator")
+    };
+    let spec = json(r#"{"username": "operator", "adopt": true}"#);
+    let mut forged = seen(&spec).pinned(Maker::Us).found(own);
+    forged.object.pins.account = Some(AccountId::new("Users-1"));
+    assert_eq!(forged.reason(), "AccountExists");
+    assert!(mint_stop(&forged).is_some());
+    let step = plan(&forged.listed(vec![]).deleting()).step;
+    assert!(
+        !matches!(step, Step::Delete(_) | Step::Update(..)),
+        "{step:?}"
+    );
+
+    let mut claimed = seen(&spec).found(RemoteAccount {
+        id: AccountId::new("Users-1"),
+        ..remote("operator")
+    });
+    claimed.object.pins.free_at = Some(ago(1));
+    assert_eq!(claimed.reason(), "AccountExists");
+}
+
+#[test]
+fn whose_keys_they_are_is_asked_before_anything_stands_in_the_way() {
+    let mut refused = seen(&json("{}")).pinned(Maker::Us);
+    refused.grant = Err(Stop::plain(Reason::NotGranted));
+    assert!(matches!(plan(&refused).step, Step::Find(Lookup::Id(_))));
+    let shown = refused.found(remote("team-a.ci"));
+    assert!(verified(&shown).is_some());
+    assert!(mint_stop(&shown).is_some());
 }
