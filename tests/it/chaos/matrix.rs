@@ -232,9 +232,13 @@ async fn after(scene: &Scene, aftermath: Aftermath) -> Result<()> {
             }
         }
         Aftermath::Replace => {
-            for manifest in [account(), key()] {
+            // An account that was just made, and whose ServiceAccount says so nowhere any more, is
+            // anybody's: only a person can tell.
+            let account_is_known = |live: &Value| live["status"]["id"].is_string();
+            for (manifest, may) in [(account(), true), (key(), false)] {
                 let live = scene.get(&Address::of(&manifest)?);
-                if live.is_some_and(|live| live["metadata"]["deletionTimestamp"].is_null()) {
+                let live = live.filter(|live| live["metadata"]["deletionTimestamp"].is_null());
+                if live.is_some_and(|live| !may || account_is_known(&live)) {
                     scene.replace(&manifest).await?;
                 }
             }

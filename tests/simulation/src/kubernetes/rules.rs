@@ -10,7 +10,16 @@ use super::refusal::{Cause, Fault};
 
 /// The rules of one schema.
 #[derive(Clone)]
-pub(super) struct Rules(Option<Arc<CompiledSchema>>);
+pub(super) struct Rules(Option<(Arc<CompiledSchema>, Reach)>);
+
+/// What the rules are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// The spec alone.
+    Spec,
+    /// More than that.
+    Whole,
+}
 
 impl std::fmt::Debug for Rules {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -29,14 +38,25 @@ impl Rules {
         }
         let compiled = compile_schema(schema);
         check(&compiled)?;
-        Ok(Self(Some(Arc::new(compiled))))
+        let mut rest = schema.clone();
+        rest["properties"]["spec"].take();
+        let reach = if has_rules(&rest) {
+            Reach::Whole
+        } else {
+            Reach::Spec
+        };
+        Ok(Self(Some((Arc::new(compiled), reach))))
     }
 
     /// What the rules say to an object, or why they were not asked.
     pub(super) fn judge(&self, object: &Value, old: Option<&Value>, found: &[Cause]) -> Vec<Cause> {
-        let Some(rules) = &self.0 else {
+        let Some((rules, reach)) = &self.0 else {
             return Vec::new();
         };
+        // What has not changed is not asked again (validation ratcheting).
+        if *reach == Reach::Spec && old.is_some_and(|old| old["spec"] == object["spec"]) {
+            return Vec::new();
+        }
         if found.iter().any(|cause| cause.reason.blocks()) {
             let message = "some validation rules were not checked because the object was invalid; \
                            correct the existing errors to complete validation";
