@@ -88,10 +88,10 @@ impl fmt::Display for Marker {
 
 /// The marker in the text of a key, if its last word is one.
 pub fn parse(text: &str) -> Option<Marker> {
-    let token = text
-        .rsplit(char::is_whitespace)
-        .next()?
-        .strip_prefix(FORM)?;
+    let (lead, token) = text.rsplit_once(FORM)?;
+    if !(lead.is_empty() || lead.ends_with(char::is_whitespace)) {
+        return None;
+    }
     let mut parts = token.split('.');
     let marker = Marker {
         installation: Installation::parse(parts.next()?)?,

@@ -88,11 +88,12 @@ pub(super) fn next(seen: &Seen, cause: Cause) -> Result<Option<Step>, Stop> {
         return Ok(None);
     }
     if let Err(stop) = &seen.base.server {
-        return Err(without_server(seen, &stop.message));
+        return Err(without_server(seen, cause, &stop.message));
     }
     if seen.base.account.is_none() {
         return Err(without_server(
             seen,
+            cause,
             "The account whose keys are to be revoked is not known: apply its ServiceAccount again.",
         ));
     }
@@ -129,12 +130,16 @@ fn revoking(why: &str) -> Stop {
     Stop::new(Reason::Revoking, why)
 }
 
-fn without_server(seen: &Seen, why: &str) -> Stop {
-    let way_out = match &seen.base.retain {
-        Err(stop) if seen.object.spec.deletion_policy == KeyDeletionPolicy::Retain => &stop.message,
-        Ok(()) | Err(_) => "If the server is gone for ever, set spec.deletionPolicy to Retain.",
+fn without_server(seen: &Seen, cause: Cause, why: &str) -> Stop {
+    let retain = seen.object.spec.deletion_policy == KeyDeletionPolicy::Retain;
+    let way_out = match (cause, &seen.base.retain) {
+        (Cause::Revoked | Cause::Expired, _) => "",
+        (Cause::Deleted(_), Err(stop)) if retain => &stop.message,
+        (Cause::Deleted(_), _) => {
+            "If the server is gone for ever, set spec.deletionPolicy to Retain."
+        }
     };
-    revoking(&format!("{why} {way_out}"))
+    revoking(format!("{why} {way_out}").trim_end())
 }
 
 /// Whether a key may go although nobody has asked for haste: its overlap is over, and no Publish of

@@ -20,7 +20,10 @@ pub(super) fn step(seen: &Seen) -> Step {
     } else if keys::behind(seen) {
         Some(Step::Refresh)
     } else {
-        mirror(seen).or_else(|| effect(seen).filter(|_| status::patience(seen).is_none()))
+        let patient = |_: &Step| status::patience(seen).is_none();
+        mirror(seen)
+            .or_else(|| guard(seen))
+            .or_else(|| effect(seen).filter(patient))
     };
     next.or_else(|| status::record(seen)).unwrap_or(Step::Idle)
 }

@@ -110,16 +110,21 @@ pub(super) fn published(seen: &Seen, intent: &Intent, errand: Errand, key: &NewK
 pub(super) fn publication(seen: &Seen, intent: &Intent, key: &Published) -> Publication {
     // The overlap begins when no copy of this Publish can land any more.
     let earliest = after(intent.opened_at, REVOKE_AFTER);
-    let overlap = seen.object.spec.rotation.overlap.duration();
+    let overlap = after(earliest, seen.object.spec.rotation.overlap.duration());
     let mut replaced = retiring(seen);
+    if seen.secret.published().is_none() {
+        // Status alone tells of them, and consumers may know any of them as the last.
+        for key in &mut replaced {
+            key.revoke_at = key.revoke_at.max(overlap);
+        }
+    }
     let old = predecessor(seen).map(|old| (old.serial, old.id.clone(), old.expires_at));
-    if let Some((serial, id, expires_at)) = old.or_else(|| mirrored_predecessor(seen))
-        && replaced.iter().all(|key| key.id != id)
-    {
+    if let Some((serial, id, expires_at)) = old.or_else(|| mirrored_predecessor(seen)) {
+        replaced.retain(|key| key.id != id);
         replaced.push(Retiring {
             serial,
             id,
-            revoke_at: after(earliest, overlap).min(expires_at).max(earliest),
+            revoke_at: overlap.min(expires_at).max(earliest),
         });
     }
     Publication {

@@ -18,11 +18,15 @@ use crate::plan::key::{IntentSeen, Seen};
 
 const READY: &str = "+Ready:Ready +UpToDate:Ready";
 
-/// Holds every row against the planner, and shows all that are wrong.
+/// Holds every row against the planner, and shows all that are wrong. What is recorded must leave
+/// nothing to record.
 fn check(rows: Vec<(&str, Case, &str, &str)>) {
     let mut wrong = Vec::new();
     for (situation, case, step, face) in rows {
         let (got_step, got_face) = (case.step(), case.face());
+        if got_step == "Record" && case.clone().recorded().step() == "Record" {
+            wrong.push(format!("{situation}\n   is recorded twice"));
+        }
         if (got_step.as_str(), got_face.as_str()) != (step, face) {
             wrong.push(format!(
                 "{situation}\n   wanted {step} | {face}\n   got    {got_step} | {got_face}"

@@ -247,6 +247,16 @@ fn ends_of_an_api_key() {
             revoking,
         ),
         (
+            "revoked, over, to be removed in a second",
+            revoked()
+                .with(|s| s.object.spec.ttl_after_finished = Some("1h".parse().unwrap()))
+                .list(secs(1), &[])
+                .finished(mins(60) - secs(1))
+                .live(),
+            "Idle",
+            "-Ready:Revoked +Stalled:Revoked",
+        ),
+        (
             "revoked, over, to be removed",
             revoked()
                 .with(|s| s.object.spec.ttl_after_finished = Some("1h".parse().unwrap()))

@@ -144,6 +144,15 @@ fn a_living_key() {
             "+Ready:Ready -UpToDate:SecretRefused",
         ),
         (
+            "the finalizer was dropped while a failure is waited out",
+            with_list().failed(3, "SecretRefused", secs(1)).with(|s| {
+                dishevel(s);
+                s.object.finalizer = Finalizer::Missing;
+            }),
+            "Guard",
+            "+Ready:Ready -UpToDate:SecretRefused",
+        ),
+        (
             "an older intent was applied again",
             seen()
                 .settled(3, days(1))

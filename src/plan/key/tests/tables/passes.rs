@@ -3,7 +3,8 @@
 use crate::api::conditions::Reason;
 use crate::plan::fault::Retry;
 use crate::plan::key::{
-    Done, Finalizer, IntentSeen, Secret, Seen, Setback, Stage, Step, Why, fold, plan, status,
+    Done, Finalizer, Freshness, IntentSeen, Secret, Seen, Setback, Stage, Step, Why, fold, plan,
+    status,
 };
 use crate::plan::port::{AccountId, Effect, Fault, NewKey};
 use crate::plan::record::{Serial, Uid};
@@ -68,6 +69,71 @@ fn a_key_that_does_not_echo_its_marker_is_revoked() {
         "-Ready:ProtocolError +Stalled:ProtocolError"
     );
     assert_eq!(status::wanted(&seen).failures, 1);
+}
+
+/// The facts, read live.
+fn refreshed(seen: Seen, secret: Secret) -> Seen {
+    let object = Box::new(seen.object.clone());
+    fold(seen, &Step::Refresh, Done::Refreshed { object, secret })
+}
+
+#[test]
+fn a_key_that_signs_in_as_somebody_else_is_revoked() {
+    let seen = minted(String::new());
+    let seen = fold(seen, &Step::Prove, Done::Proven(AccountId::new("Users-2")));
+    let seen = refreshed(seen, Secret::Absent);
+    assert_eq!(word(&plan(&seen).step), "Revoke k1 Unwanted");
+}
+
+#[test]
+fn an_unwanted_key_that_is_in_the_secret_after_all_is_not_revoked() {
+    let unwanted = fold(
+        minted(String::new()),
+        &Step::Prove,
+        Done::Failed(Setback::of(&Fault::Unauthorized)),
+    );
+    let key = |attempt| {
+        let mut secret = seen().published(1, secs(0)).0.secret;
+        if let Secret::Ours(held) = &mut secret {
+            held.published.as_mut().unwrap().nonce = nonce(attempt);
+        }
+        secret
+    };
+    let landed = refreshed(unwanted.clone(), key(99));
+    assert!(landed.pass.attempt.is_none(), "our own Publish has landed");
+    let forged = refreshed(unwanted, key(1));
+    assert_eq!(
+        word(&plan(&forged).step),
+        "Record",
+        "never the id that the Secret names"
+    );
+}
+
+#[test]
+fn facts_from_before_a_list_or_a_revocation_are_read_again() {
+    let live = || seen().settled(1, days(1)).live().0;
+    let look = Step::Look {
+        newer_than: start(),
+    };
+    let list = crate::plan::port::List {
+        began: start(),
+        keys: Vec::new(),
+    };
+    let revoke = Step::Revoke {
+        id: id(2),
+        why: Why::Retired,
+    };
+    for (step, done) in [
+        (&look, Done::Looked(list)),
+        (&revoke, Done::Revoked(id(2))),
+        (&Step::Unpublish, Done::Unpublished),
+    ] {
+        assert_eq!(
+            fold(live(), step, done).freshness,
+            Freshness::Cached,
+            "{step:?}"
+        );
+    }
 }
 
 #[test]
@@ -222,6 +288,11 @@ fn failures_are_counted_per_spec_and_forgotten_when_the_work_is_done() {
     };
     let again = fold(case.clone().0, &look, rejected());
     assert_eq!(status::wanted(&again).failures, 5);
+    assert_eq!(
+        status::wanted(&case.0).failures,
+        4,
+        "they stay while the work is to be done"
+    );
     let edited = case.with(|s| s.object.generation = 2);
     let anew = fold(edited.0, &look, rejected());
     assert_eq!(status::wanted(&anew).failures, 1);
@@ -246,7 +317,10 @@ fn a_wake_is_after_now_and_not_after_what_is_due() {
         ("expiry", seen().settled(1, days(30) - secs(7)), secs(7)),
         (
             "overlap",
-            seen().settled(2, mins(1)).retiring(1, secs(9)),
+            seen()
+                .settled(2, mins(2))
+                .retiring(1, secs(9))
+                .retiring_in_status(1, secs(9)),
             secs(9),
         ),
         (

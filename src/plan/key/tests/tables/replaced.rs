@@ -7,39 +7,40 @@ use crate::plan::key::tests::build::*;
 
 #[test]
 fn replaced_keys_and_strays() {
-    let two = || {
+    // The second key is current; the first, of this age, is still there.
+    let two = |age| {
         seen()
             .settled(2, mins(30))
-            .list(secs(30), &[(1, days(9)), (2, mins(30))])
+            .list(secs(30), &[(1, age), (2, mins(30))])
     };
     check(vec![
         (
             "through its overlap",
-            two().retiring(1, mins(1)).recorded(),
+            two(days(9)).retiring(1, mins(1)).recorded(),
             "Idle",
             READY,
         ),
         (
             "due, seen through a cache",
-            two().retiring(1, -mins(1)),
+            two(days(9)).retiring(1, -mins(1)),
             "Refresh",
             READY,
         ),
         (
             "due",
-            two().retiring(1, -mins(1)).live(),
+            two(days(9)).retiring(1, -mins(1)).live(),
             "Revoke k1 Retired",
             READY,
         ),
         (
             "due by status alone",
-            two().retiring_in_status(1, -mins(1)).live(),
+            two(days(9)).retiring_in_status(1, -mins(1)).live(),
             "Revoke k1 Retired",
             READY,
         ),
         (
             "due, says status; the Secret says later",
-            two()
+            two(days(9))
                 .retiring(1, mins(9))
                 .retiring_in_status(1, -mins(1))
                 .live()
@@ -80,7 +81,7 @@ fn replaced_keys_and_strays() {
         ),
         (
             "due, and not ours",
-            two()
+            two(days(9))
                 .retiring(1, -mins(1))
                 .with(|s| {
                     let list = s.list.as_mut().unwrap();
@@ -115,30 +116,46 @@ fn replaced_keys_and_strays() {
         ),
         (
             "due, but the last try failed a moment ago",
-            two().retiring(1, -mins(1)).failed(2, "Forbidden", secs(1)),
+            two(days(9))
+                .retiring(1, -mins(1))
+                .failed(2, "Forbidden", secs(1)),
             "Record",
             "+Ready:Ready -UpToDate:Forbidden",
         ),
-        ("a stray, seen through a cache", two(), "Refresh", READY),
-        ("a stray", two().live(), "Record", READY),
+        (
+            "a stray, seen through a cache",
+            two(days(9)),
+            "Refresh",
+            READY,
+        ),
+        ("a stray", two(days(9)).live(), "Record", READY),
+        (
+            "a stray beside a younger key that is retiring",
+            seen()
+                .settled(5, mins(30))
+                .retiring(3, mins(9))
+                .list(secs(30), &[(1, days(9)), (3, days(1)), (5, mins(30))])
+                .live(),
+            "Record",
+            READY,
+        ),
         (
             "a stray that is not old enough at the beginning of the list",
-            seen()
-                .settled(2, days(1))
-                .list(secs(30), &[(3, mins(10) + secs(29)), (2, days(1))])
-                .live()
-                .recorded(),
+            two(mins(10) + secs(29)).live(),
             "Idle",
             READY,
         ),
         (
+            "a stray that just is",
+            two(mins(10) + secs(30)).live(),
+            "Record",
+            READY,
+        ),
+        (
             "a stray, on a server whose clock is a quarter behind",
-            seen()
-                .settled(2, days(1))
-                .list(secs(30), &[(3, mins(20)), (2, days(1))])
+            two(mins(20))
                 .with(|s| s.base.server.as_mut().unwrap().skew = -mins(15))
-                .live()
-                .recorded(),
+                .live(),
             "Idle",
             READY,
         ),
@@ -147,8 +164,7 @@ fn replaced_keys_and_strays() {
             seen()
                 .settled(2, secs(50))
                 .list(secs(30), &[(1, days(1))])
-                .live()
-                .recorded(),
+                .live(),
             "Idle",
             READY,
         ),
@@ -168,14 +184,14 @@ fn replaced_keys_and_strays() {
             READY,
         ),
     ]);
-    let strays = status::wanted(&two().live().0).retiring;
+    let strays = status::wanted(&two(days(9)).live().0).retiring;
     assert_eq!(strays.len(), 1);
     assert!(
         strays[0].revoke_at.0 >= start() + days(1),
         "a stray has the overlap before it"
     );
     assert!(
-        status::wanted(&two().0).retiring.is_empty(),
+        status::wanted(&two(days(9)).0).retiring.is_empty(),
         "not on facts from before the list"
     );
 }

@@ -208,6 +208,16 @@ fn a_publication_records_what_it_replaces() {
             vec![(1, earliest + days(1))],
         ),
         (
+            "the Secret is gone, and a forged status calls its key due",
+            seen().mirrored(1, age).retiring_in_status(1, -mins(1)),
+            vec![(1, earliest + days(1))],
+        ),
+        (
+            "the Secret is gone, and a forged status calls a key due",
+            seen().mirrored(2, age).retiring_in_status(1, -mins(1)),
+            vec![(1, earliest + days(1)), (2, earliest + days(1))],
+        ),
+        (
             "both remember others",
             seen()
                 .settled(3, age)
