@@ -146,6 +146,13 @@ impl Stage {
         }
     }
 
+    /// How the operator ended, if it did, in its last words.
+    pub(crate) fn ended(&self) -> Option<String> {
+        let operator = self.operator.as_ref()?;
+        let status = operator.ended()?;
+        Some(format!("it ended ({status}):\n{}", operator.last_words()))
+    }
+
     /// The last lines of the log that speak of this namespace.
     pub(crate) fn log_of(&self, namespace: &str) -> Vec<String> {
         let log = self.log().unwrap_or_default();
