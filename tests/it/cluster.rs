@@ -21,6 +21,7 @@
 //! `ROW=<name>` in the environment plays only the rows whose name contains it.
 
 mod accounts;
+mod alone;
 mod answers;
 mod case;
 mod connections;
@@ -40,8 +41,8 @@ use futures::{StreamExt as _, stream};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-pub(crate) use self::case::Case;
-pub(crate) use self::stage::{Plane, Stage};
+pub(crate) use self::case::{Account, Case, Cluster, Key, Server};
+pub(crate) use self::stage::{Plane, Stage, USER};
 use crate::ladder::{Ground, Rung};
 
 /// So many rows of one test play at a time; two tests run at the same time.
@@ -117,14 +118,13 @@ pub(crate) fn rung(stages: &Stages) -> Rung {
         ("unserved", unserved::rows),
         ("keys", keys::rows),
     ];
-    tables
-        .into_iter()
-        .fold(Rung::new("cluster"), |rung, (name, rows)| {
-            let stages = stages.clone();
-            rung.test(name, async move |ground| {
-                play(&stages.shared(ground).await?, rows()).await
-            })
+    let rung = Rung::new("cluster").test("alone", alone::play);
+    tables.into_iter().fold(rung, |rung, (name, rows)| {
+        let stages = stages.clone();
+        rung.test(name, async move |ground| {
+            play(&stages.shared(ground).await?, rows()).await
         })
+    })
 }
 
 /// Plays rows, many at a time, and says which went wrong and how.
