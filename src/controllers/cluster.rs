@@ -174,7 +174,7 @@ impl Cluster {
             None => Api::all_with(client, &resource),
         };
         let name = meta.name.as_deref().unwrap_or_default();
-        let Some(object) = answer(api.get_opt(name)).await? else {
+        let Some(mut object) = answer(api.get_opt(name)).await? else {
             return Ok(());
         };
         let before: Vec<Condition> = object
@@ -186,11 +186,11 @@ impl Cluster {
         if after == before {
             return Ok(());
         }
-        let patch = json!({
-            "metadata": { "resourceVersion": object.metadata.resource_version },
-            "status": { "conditions": after, "observedGeneration": object.metadata.generation },
-        });
-        answer(api.patch_status(name, &patching(Effect::Real), &Patch::Merge(patch)))
+        // What else the status says is kept: it may be all that is known of a living key.
+        object.data["status"]["conditions"] = json!(after);
+        object.data["status"]["observedGeneration"] = json!(object.metadata.generation);
+        object.metadata.managed_fields = None;
+        answer(api.replace_status(name, &posting(Effect::Real), &object))
             .await
             .map(drop)
     }

@@ -137,7 +137,13 @@ pub async fn invalid<K: Kind>(ctx: &Ctx, meta: &ObjectMeta, error: &str) -> Acti
         .await
     {
         Ok(()) => Action::await_change(),
-        Err(_) => Action::requeue(super::API_SERVER_WAIT),
+        Err(lapse) => {
+            tracing::warn!(
+                "{} {namespace}/{name} cannot be told so: {lapse}",
+                K::kind(&())
+            );
+            Action::requeue(super::API_SERVER_WAIT)
+        }
     }
 }
 
