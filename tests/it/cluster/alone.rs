@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use apikey_operator::api::conditions::Reason;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::ResourceExt as _;
-use kube::api::{Api, PostParams};
+use kube::api::{Api, DynamicObject, PostParams};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
@@ -126,11 +126,7 @@ async fn loosened(case: &Case, definition: &str, manifest: &str) -> Result<()> {
 /// Three accounts with five settled keys each.
 async fn settled_keys(stage: &Arc<Stage>) -> Result<Case> {
     let case = Case::open(stage, "settled-keys").await?;
-    case.apply(&[
-        case.offered(&case.start.operator.key),
-        case.server("resync: 1h"),
-    ])
-    .await?;
+    case.apply(&case.ground()).await?;
     let mut manifests = Vec::new();
     for account in 0..3 {
         let name = format!("a{account}");
@@ -147,6 +143,22 @@ async fn settled_keys(stage: &Arc<Stage>) -> Result<Case> {
         }
     }
     case.healed_of(15)?;
+    // Counts are written at a resync.
+    let counted = |keys: u64| {
+        move |found: Option<&DynamicObject>| {
+            (found?.data["status"]["keys"]["managed"] == keys).then_some(())
+        }
+    };
+    for account in 0..3 {
+        case.until(
+            Account(&format!("a{account}")),
+            "counts its keys",
+            counted(5),
+        )
+        .await?;
+    }
+    case.until(Server("octopus"), "counts its keys", counted(15))
+        .await?;
     Ok(case)
 }
 
@@ -174,7 +186,7 @@ async fn restart(stage: &Arc<Stage>) -> Result<()> {
     let lists = case.twin.sent(Effect::ListKeys);
     // One an account, and one of our own keys, for the credential's end.
     ensure!(lists <= 4, "{lists} lists for 3 accounts");
-    case.healed_of(15)?;
+    ensure!(case.minted() == 0 && case.living().len() == 15);
     case.end().await
 }
 
@@ -250,7 +262,7 @@ async fn logged(case: &Case) -> Result<u64> {
 /// Every ApiKey that is wanted has its living key, and every living key its ApiKey.
 async fn accounted_for(case: &Case) -> Result<()> {
     let keys = case.list(Key("")).await?;
-    let going = |key: &kube::api::DynamicObject| key.metadata.deletion_timestamp.is_some();
+    let going = |key: &DynamicObject| key.metadata.deletion_timestamp.is_some();
     let mut values = BTreeSet::new();
     for key in &keys {
         let name = key.name_any();
