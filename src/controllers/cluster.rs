@@ -186,6 +186,7 @@ impl Cluster {
         if after == before {
             return Ok(());
         }
+        // What else the status says is kept: it may be all that is known of a living key.
         if !object.data["status"].is_object() {
             object.data["status"] = json!({});
         }

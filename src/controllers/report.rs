@@ -137,8 +137,14 @@ pub async fn invalid<K: Kind>(ctx: &Ctx, meta: &ObjectMeta, error: &str) -> Acti
         .condemn::<K>(meta, &findings, ctx.clock.now())
         .await
     {
-        Ok(()) | Err(Lapse::NotFound | Lapse::Refused(_)) => Action::await_change(),
-        Err(Lapse::Conflict | Lapse::NoAnswer(_)) => Action::requeue(super::API_SERVER_WAIT),
+        Ok(()) | Err(Lapse::NotFound) => Action::await_change(),
+        Err(lapse) => {
+            tracing::warn!(
+                "{} {namespace}/{name} cannot be told so: {lapse}",
+                K::kind(&())
+            );
+            Action::requeue(super::API_SERVER_WAIT)
+        }
     }
 }
 

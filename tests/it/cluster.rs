@@ -21,13 +21,17 @@
 //! `ROW=<name>` in the environment plays only the rows whose name contains it.
 
 mod accounts;
+mod alone;
 mod answers;
 mod case;
 mod connections;
 mod endings;
+mod grants;
 mod keys;
 mod stage;
+mod tampering;
 mod tapped;
+mod unserved;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -37,8 +41,8 @@ use futures::{StreamExt as _, stream};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-pub(crate) use self::case::Case;
-pub(crate) use self::stage::{Plane, Stage};
+pub(crate) use self::case::{Account, Case, Cluster, Key, Server};
+pub(crate) use self::stage::{Plane, Stage, USER};
 use crate::ladder::{Ground, Rung};
 
 /// So many rows of one test play at a time; two tests run at the same time.
@@ -62,7 +66,7 @@ type Play = Box<dyn FnOnce(Arc<Case>) -> Pin<Box<dyn Future<Output = Result<()>>
 
 /// One row.
 pub(crate) struct Row {
-    name: &'static str,
+    name: String,
     play: Play,
 }
 
@@ -72,13 +76,19 @@ impl Row {
         play: impl FnOnce(Arc<Case>) -> F + Send + 'static,
     ) -> Self {
         Self {
-            name,
+            name: name.to_owned(),
             play: Box::new(|case| Box::pin(play(case))),
         }
     }
 
+    /// One of several of the same name.
+    fn numbered(mut self, number: u64) -> Self {
+        self.name = format!("{}_{number}", self.name);
+        self
+    }
+
     async fn play(self, stage: &Arc<Stage>) -> Result<()> {
-        let case = Arc::new(Case::open(stage, self.name).await?);
+        let case = Arc::new(Case::open(stage, &self.name).await?);
         (self.play)(Arc::clone(&case)).await?;
         case.end().await
     }
@@ -93,21 +103,28 @@ use rows;
 /// The rung.
 pub(crate) fn rung(stages: &Stages) -> Rung {
     let tables: [(_, fn() -> Vec<Row>); _] = [
-        ("long", endings::long),
+        ("long", || {
+            [endings::long(), answers::long(), tampering::long()]
+                .into_iter()
+                .flatten()
+                .collect()
+        }),
         ("answers", answers::rows),
         ("connections", connections::rows),
         ("endings", endings::rows),
         ("accounts", accounts::rows),
+        ("grants", grants::rows),
+        ("tampering", tampering::rows),
+        ("unserved", unserved::rows),
         ("keys", keys::rows),
     ];
-    tables
-        .into_iter()
-        .fold(Rung::new("cluster"), |rung, (name, rows)| {
-            let stages = stages.clone();
-            rung.test(name, async move |ground| {
-                play(&stages.shared(ground).await?, rows()).await
-            })
+    let rung = Rung::new("cluster").test("alone", alone::play);
+    tables.into_iter().fold(rung, |rung, (name, rows)| {
+        let stages = stages.clone();
+        rung.test(name, async move |ground| {
+            play(&stages.shared(ground).await?, rows()).await
         })
+    })
 }
 
 /// Plays rows, many at a time, and says which went wrong and how.
@@ -117,7 +134,7 @@ async fn play(stage: &Arc<Stage>, mut rows: Vec<Row>) -> Result<()> {
     }
     let wrong: Vec<String> = stream::iter(rows)
         .map(async |row| {
-            let (name, began) = (row.name, Instant::now());
+            let (name, began) = (row.name.clone(), Instant::now());
             let played = row.play(stage).await;
             let seconds = began.elapsed().as_secs_f64();
             if std::env::var_os("ROW_TIMES").is_some() {

@@ -216,7 +216,7 @@ async fn two_of_one_account(case: Arc<Case>) -> Result<()> {
 async fn observed(case: Arc<Case>) -> Result<()> {
     let before = case.twin.view().account("bystander").cloned();
     let [credential, server, _, key] = case.whole();
-    let account = case.account("username: bystander, management: Observed, displayName: Other");
+    let account = case.account("username: bystander, management: Observed");
     case.apply(&[credential, server, account, key]).await?;
     case.healed(1).await?;
     ensure!(case.living()[0].owner == case.start.bystander.user);

@@ -16,10 +16,14 @@ use super::{Row, rows};
 /// Where keys are made.
 const KEYS: &str = "/api/users/*/apikeys";
 
+/// Those that rest on the minute within which a mint may land.
+pub(super) fn long() -> Vec<Row> {
+    rows![half_an_answer_to_a_mint]
+}
+
 pub(super) fn rows() -> Vec<Row> {
     rows![
         too_slow,
-        half_an_answer_to_a_mint,
         down,
         down_when_a_key_is_due,
         slow,
@@ -190,6 +194,23 @@ async fn redirected(case: Arc<Case>) -> Result<()> {
     Ok(())
 }
 
+/// An account whose creation got no answer is ours all the same.
+async fn cut_before_the_account(case: Arc<Case>) -> Result<()> {
+    let make = Rule::new(Fault::CutAfter).on("POST", "/api/users").next(1);
+    case.twin.fault(make);
+    case.apply(&case.whole()).await?;
+    case.healed(1).await?;
+    let made = case.twin.done(Effect::MakeAccount);
+    ensure!(made == 1, "{made} accounts were made");
+    case.end().await?;
+    let name = format!("{}.ci", case.namespace);
+    ensure!(
+        case.twin.view().account(&name).is_none(),
+        "the account is left"
+    );
+    Ok(())
+}
+
 /// What may have been made is not asked for again before it is known; then it is left to the sweep.
 async fn half_an_answer_to_a_mint(case: Arc<Case>) -> Result<()> {
     let [credential, server, account, key] = case.whole();
@@ -208,22 +229,5 @@ async fn half_an_answer_to_a_mint(case: Arc<Case>) -> Result<()> {
     case.delete(Key("ci")).await?;
     case.gone(Key("ci")).await?;
     ensure!(case.living().is_empty(), "{published:?}");
-    Ok(())
-}
-
-/// An account whose creation got no answer is ours all the same.
-async fn cut_before_the_account(case: Arc<Case>) -> Result<()> {
-    let make = Rule::new(Fault::CutAfter).on("POST", "/api/users").next(1);
-    case.twin.fault(make);
-    case.apply(&case.whole()).await?;
-    case.healed(1).await?;
-    let made = case.twin.done(Effect::MakeAccount);
-    ensure!(made == 1, "{made} accounts were made");
-    case.end().await?;
-    let name = format!("{}.ci", case.namespace);
-    ensure!(
-        case.twin.view().account(&name).is_none(),
-        "the account is left"
-    );
     Ok(())
 }

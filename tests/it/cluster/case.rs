@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -82,6 +83,8 @@ pub(crate) struct Case {
     /// The accounts that the twin starts with.
     pub(crate) start: Start,
     listening: Listening,
+    /// Changes of specs that meant nothing.
+    changes: AtomicU32,
 }
 
 /// The marks of a key of ours on the server.
@@ -109,6 +112,7 @@ impl Case {
             stage: Arc::clone(stage),
             namespace: name.replace('_', "-"),
             listening: serve(&twin, 0, None)?,
+            changes: AtomicU32::new(0),
             twin,
             start,
         };
@@ -289,6 +293,17 @@ impl Case {
         Ok(self.api(object).get(object.name(&self.namespace)).await?)
     }
 
+    /// All objects of this one's kind in the namespace.
+    pub(crate) async fn list(&self, kind: Object<'_>) -> Result<Vec<DynamicObject>> {
+        Ok(self.api(kind).list(&ListParams::default()).await?.items)
+    }
+
+    /// All objects of this one's kind in the cluster.
+    pub(crate) async fn everywhere(&self, kind: Object<'_>) -> Result<Vec<DynamicObject>> {
+        let all: Api<DynamicObject> = Api::all_with(self.stage.client.clone(), &kind.resource());
+        Ok(all.list(&ListParams::default()).await?.items)
+    }
+
     fn api(&self, object: Object<'_>) -> Api<DynamicObject> {
         let (client, resource) = (self.stage.client.clone(), object.resource());
         match object {
@@ -370,6 +385,25 @@ impl Case {
             let ready = condition(found?, "Ready")?;
             let wanted = condition(found?, "UpToDate").is_none_or(|other| other.status == "True");
             (ready.status == "True" && wanted).then_some(())
+        })
+        .await
+    }
+
+    /// Waits until the operator has looked at the object as it is now: it says so of a change of the
+    /// spec that means nothing.
+    pub(crate) async fn looked_at(&self, object: Object<'_>) -> Result<()> {
+        let number = self.changes.fetch_add(1, Ordering::Relaxed);
+        let spec = match object {
+            Key(_) => json!({"purpose": format!("change {number}")}),
+            Account(_) => json!({"displayName": format!("Change {number}")}),
+            Server(_) | Cluster(_) => json!({"limits": {"burst": 100 + number}}),
+            Sealed(_) | Home => bail!("{object:?} has no spec of ours"),
+        };
+        self.patch(object, json!({"spec": spec})).await?;
+        let generation = self.get(object).await?.metadata.generation;
+        self.until(object, "was looked at", |found| {
+            let seen = found?.data["status"]["observedGeneration"].as_i64();
+            (seen >= generation).then_some(())
         })
         .await
     }
@@ -526,7 +560,14 @@ impl Case {
         [
             told("Events", events.collect()),
             told("asked of the twin", asked.collect()),
-            told("the operator", self.stage.log_of(&self.namespace)),
+            told(
+                "the operator",
+                self.stage
+                    .log_of(&self.namespace)
+                    .into_iter()
+                    .chain(self.stage.ended())
+                    .collect(),
+            ),
         ]
         .join("\n")
     }
@@ -662,6 +703,11 @@ impl Case {
                 };
                 self.gone(object).await?;
             }
+        }
+        let cluster = Cluster(&self.namespace);
+        if self.api(cluster).get_opt(&self.namespace).await?.is_some() {
+            self.delete(cluster).await?;
+            self.gone(cluster).await?;
         }
         let left = self.living();
         ensure!(left.is_empty(), "keys are left: {left:?}");

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::Value;
 use testbed::control_plane::{Binaries, ControlPlane};
 use testbed::process::{Process, Program, free_port, run};
+use tokio::sync::Mutex;
 use tokio::time::{interval, timeout};
 
 use super::tapped::Canaries;
@@ -54,7 +55,7 @@ impl Plane {
 /// A control plane, and the operator at work on it.
 pub(crate) struct Stage {
     // Ended before the control plane.
-    operator: Option<Process>,
+    operator: Mutex<Option<Process>>,
     plane: Plane,
     /// Somebody who may do everything.
     pub(crate) client: Client,
@@ -73,12 +74,12 @@ impl Stage {
         let control_plane = plane.get().await?;
         install(control_plane).await?;
         let listen = format!("127.0.0.1:{}", free_port()?);
-        let mut stage = Self {
+        let stage = Self {
             client: client(control_plane).await?,
             canaries: Canaries::default(),
             args: arguments(control_plane, &listen).await?,
             listen,
-            operator: None,
+            operator: Mutex::default(),
             log: control_plane.folder().join("operator.log"),
             kubeconfig: control_plane.kubeconfig_for(OPERATOR, OPERATOR).await?,
             plane,
@@ -93,7 +94,7 @@ impl Stage {
     }
 
     /// Starts the operator, and returns when it works.
-    pub(crate) async fn start(&mut self) -> Result<()> {
+    pub(crate) async fn start(&self) -> Result<()> {
         let before = self.log()?.matches(WORKS).count();
         let operator = Program::new(env!("CARGO_BIN_EXE_apikey-operator"))
             .args(&self.args)
@@ -114,26 +115,73 @@ impl Stage {
             })??,
             status = operator.wait() => bail!("the operator ended ({}):\n{}", status?, operator.last_words()),
         }
-        self.operator = Some(operator);
+        *self.operator.lock().await = Some(operator);
         Ok(())
     }
 
     /// Kills the operator as `kill -9` does.
-    pub(crate) async fn kill(&mut self) -> Result<()> {
-        let operator = self.operator.take().context("there is no operator")?;
+    pub(crate) async fn kill(&self) -> Result<()> {
+        let operator = self
+            .operator
+            .lock()
+            .await
+            .take()
+            .context("there is no operator")?;
         operator.signal(testbed::process::Signal::KILL)?;
         operator.wait().await?;
         Ok(())
     }
 
     /// Asks the operator to end, and waits until it has.
-    pub(crate) async fn stop(&mut self) -> Result<()> {
-        let operator = self.operator.take().context("there is no operator")?;
+    pub(crate) async fn stop(&self) -> Result<()> {
+        let operator = self
+            .operator
+            .lock()
+            .await
+            .take()
+            .context("there is no operator")?;
         let status = operator.stop(PATIENCE).await?;
-        anyhow::ensure!(
+        ensure!(
             status.success(),
             "asked to end, the operator ended with {status}"
         );
+        Ok(())
+    }
+
+    /// What the operator's metrics say.
+    pub(crate) async fn metrics(&self) -> Result<String> {
+        let url = format!("http://{}/metrics", self.listen);
+        let answer = reqwest::get(url).await?.error_for_status()?;
+        Ok(answer.text().await?)
+    }
+
+    /// How many passes over objects of this kind the running operator has made.
+    pub(crate) async fn passes(&self, kind: &str) -> Result<u64> {
+        let stem = format!("apikey_operator_pass_duration_seconds_count{{kind=\"{kind}\"");
+        let metrics = self.metrics().await?;
+        let counts = metrics.lines().filter(|line| line.starts_with(&stem));
+        let counts = counts.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+        Ok(counts.sum())
+    }
+
+    /// Everything that the operator did was granted to it.
+    pub(crate) async fn no_right_was_missing(&self) -> Result<()> {
+        let control_plane = self.control_plane().await?;
+        // Until all that was answered before is written down.
+        control_plane.audit().await?;
+        let log = std::fs::read_to_string(control_plane.audit_log())?;
+        let forbidden: Vec<&str> = log
+            .lines()
+            .filter(|line| line.contains(USER))
+            .filter(|line| line.contains("\"authorization.k8s.io/decision\":\"forbid\""))
+            .collect();
+        ensure!(
+            forbidden.is_empty(),
+            "not granted:\n{}",
+            forbidden.join("\n")
+        );
+        let own = log.lines().filter(|line| line.contains(USER)).count();
+        ensure!(own > 100, "the operator asked {own} times only");
         Ok(())
     }
 
@@ -144,6 +192,14 @@ impl Stage {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
             Err(error) => Err(error).context("the operator's log cannot be read"),
         }
+    }
+
+    /// How the operator ended, if it did, in its last words.
+    pub(crate) fn ended(&self) -> Option<String> {
+        let operator = self.operator.try_lock().ok()?;
+        let operator = operator.as_ref()?;
+        let status = operator.ended()?;
+        Some(format!("it ended ({status}):\n{}", operator.last_words()))
     }
 
     /// The last lines of the log that speak of this namespace.

@@ -1,0 +1,308 @@
+//! Rows that need a control plane of their own, one after the other: they kill the operator, or
+//! change what all share.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, ensure};
+use apikey_operator::api::conditions::Reason;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::ResourceExt as _;
+use kube::api::{Api, DynamicObject, PostParams};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use serde_json::json;
+use testbed::twins::Effect;
+
+use super::case::{Account, Case, Key, Server};
+use super::stage::{Plane, Stage, USER};
+use crate::ladder::Ground;
+
+/// How often the operator is killed.
+const KILLS: usize = 8;
+/// The moments at which it is killed are drawn from it.
+const SEED: u64 = 3;
+
+/// All of them.
+pub(super) async fn play(ground: Arc<Ground>) -> Result<()> {
+    let stage = Arc::new(Stage::set(Plane::own(&ground).await?).await?);
+    objects_that_do_not_parse(&stage)
+        .await
+        .context("objects that do not parse")?;
+    restart(&stage).await.context("a restart")?;
+    kills(&stage).await.context("kill -9 at random moments")?;
+    stage.no_right_was_missing().await
+}
+
+/// Objects of every kind that an older definition let in: each says so, and the others go on.
+async fn objects_that_do_not_parse(stage: &Arc<Stage>) -> Result<()> {
+    let case = Case::open(stage, "objects-that-do-not-parse").await?;
+    case.apply(&case.whole()).await?;
+    case.healed(1).await?;
+    let broken = [
+        (
+            Key("broken"),
+            "apikeys.apikeys.dev",
+            case.key_named("broken", "lifetime: soon"),
+        ),
+        (
+            Account("broken"),
+            "serviceaccounts.apikeys.dev",
+            case.account_named("broken", "management: Mystery"),
+        ),
+        (
+            Server("broken"),
+            "deployservers.apikeys.dev",
+            case.server("resync: never")
+                .replace("name: octopus, namespace", "name: broken, namespace"),
+        ),
+    ];
+    for (object, definition, manifest) in &broken {
+        let refusal = case.refused(manifest).await?;
+        ensure!(refusal.contains("invalid"), "{refusal}");
+        loosened(&case, definition, manifest).await?;
+        case.says(*object, Reason::Invalid, "The object does not parse")
+            .await?;
+    }
+    // A second one of the kinds that cannot be listed whole.
+    case.apply(&[
+        case.key_named("second", ""),
+        case.account_named("other", ""),
+    ])
+    .await?;
+    case.ready(Key("second")).await?;
+    case.ready(Account("other")).await?;
+    case.healed_of(2)?;
+    case.apply(&[
+        case.key_named("broken", "lifetime: 1d"),
+        case.account_named("broken", ""),
+    ])
+    .await?;
+    let server = case
+        .server("")
+        .replace("name: octopus, namespace", "name: broken, namespace");
+    case.apply(&[server]).await?;
+    for (object, ..) in broken {
+        case.ready(object).await?;
+    }
+    case.healed_of(3)?;
+    case.end().await
+}
+
+/// Stores a manifest while its kind has no rules for `spec`.
+async fn loosened(case: &Case, definition: &str, manifest: &str) -> Result<()> {
+    let api: Api<CustomResourceDefinition> = Api::all(case.stage.client.clone());
+    let strict = api.get(definition).await?.spec;
+    let mut loose = api.get(definition).await?;
+    for version in &mut loose.spec.versions {
+        let schema = version
+            .schema
+            .as_mut()
+            .and_then(|schema| schema.open_api_v3_schema.as_mut());
+        let properties = schema.and_then(|schema| schema.properties.as_mut());
+        let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+        let properties = properties.context("a definition without properties")?;
+        properties.insert("spec".to_owned(), serde_json::from_value(anything)?);
+    }
+    api.replace(definition, &PostParams::default(), &loose)
+        .await?;
+    // A definition counts a moment after it was written.
+    case.shown_by("the loose definition counts", async || {
+        Ok(case.apply(&[manifest]).await.is_ok())
+    })
+    .await?;
+    let mut definition = api.get(definition).await?;
+    definition.spec = strict;
+    api.replace(&definition.name_any(), &PostParams::default(), &definition)
+        .await?;
+    let probe = manifest.replace("name: broken,", "name: probe,");
+    case.shown_by("the strict definition counts", async || {
+        let args = ["apply", "--dry-run=server", "--filename=-"];
+        Ok(case.kubectl(&args, &probe).await.is_err())
+    })
+    .await
+}
+
+/// Three accounts with five settled keys each.
+async fn settled_keys(stage: &Arc<Stage>) -> Result<Case> {
+    let case = Case::open(stage, "settled-keys").await?;
+    case.apply(&case.ground()).await?;
+    let mut manifests = Vec::new();
+    for account in 0..3 {
+        let name = format!("a{account}");
+        manifests.push(case.account_named(&name, ""));
+        for key in 0..5 {
+            let spec = format!("serviceAccountRef: {{name: {name}}}");
+            manifests.push(case.object("ApiKey", &format!("a{account}k{key}"), &spec));
+        }
+    }
+    case.apply(&manifests).await?;
+    for account in 0..3 {
+        for key in 0..5 {
+            case.ready(Key(&format!("a{account}k{key}"))).await?;
+        }
+    }
+    case.healed_of(15)?;
+    // Counts are written at a resync.
+    let counted = |keys: u64| {
+        move |found: Option<&DynamicObject>| {
+            (found?.data["status"]["keys"]["managed"] == keys).then_some(())
+        }
+    };
+    for account in 0..3 {
+        case.until(
+            Account(&format!("a{account}")),
+            "counts its keys",
+            counted(5),
+        )
+        .await?;
+    }
+    case.until(Server("octopus"), "counts its keys", counted(15))
+        .await?;
+    Ok(case)
+}
+
+/// A restart over settled keys writes nothing, and asks for one list an account.
+async fn restart(stage: &Arc<Stage>) -> Result<()> {
+    let case = settled_keys(stage).await?;
+    stage.stop().await?;
+    let before = stage.control_plane().await?.audit().await?.len();
+    case.twin.forget();
+    stage.start().await?;
+    case.shown_by("a pass over each object", async || {
+        let (keys, accounts) = (
+            stage.passes("ApiKey").await?,
+            stage.passes("ServiceAccount").await?,
+        );
+        Ok(keys >= 15 && accounts >= 3)
+    })
+    .await?;
+    let after = stage.control_plane().await?.audit().await?;
+    let writes: Vec<_> = after[before..]
+        .iter()
+        .filter(|event| event.user == USER && event.verb.writes())
+        .collect();
+    ensure!(writes.is_empty(), "it writes: {writes:?}");
+    let lists = case.twin.sent(Effect::ListKeys);
+    // One an account, and one of our own keys, for the credential's end.
+    ensure!(lists <= 4, "{lists} lists for 3 accounts");
+    ensure!(case.minted() == 0 && case.living().len() == 15);
+    case.end().await
+}
+
+/// `kill -9` while keys are made and deleted: afterwards each Secret holds a living key, and nothing
+/// else lives but what a crashed attempt left, which is the sweep's.
+async fn kills(stage: &Arc<Stage>) -> Result<()> {
+    let mut dice = StdRng::seed_from_u64(SEED);
+    let case = Case::open(stage, "kills").await?;
+    case.apply(&case.ground()).await?;
+    case.apply(&[case.account("")]).await?;
+    case.ready(Account("ci")).await?;
+    let mut wanted = BTreeSet::new();
+    for round in 0..KILLS {
+        let born: BTreeSet<String> = (0..4).map(|key| format!("r{round}k{key}")).collect();
+        let manifests: Vec<_> = born.iter().map(|name| case.key_named(name, "")).collect();
+        let moment = Moment::draw(&case, &mut dice).await?;
+        case.apply(&manifests).await?;
+        wanted.extend(born);
+        // Some of them while they are made.
+        let go: Vec<String> = wanted
+            .iter()
+            .filter(|_| dice.random_bool(0.25))
+            .cloned()
+            .collect();
+        for name in go {
+            case.delete(Key(&name)).await?;
+            wanted.remove(&name);
+        }
+        moment.comes(&case).await?;
+        stage.kill().await?;
+        stage.start().await?;
+    }
+    accounted_for(&case).await?;
+    case.end().await
+}
+
+/// When the operator is killed.
+enum Moment {
+    /// When the server has been asked so often.
+    Asked(usize),
+    /// When the API server has written so much about what it was asked.
+    Logged(u64),
+}
+
+impl Moment {
+    async fn draw(case: &Case, dice: &mut StdRng) -> Result<Self> {
+        Ok(if dice.random_bool(0.5) {
+            Self::Asked(case.twin.journal().len() + dice.random_range(1..5))
+        } else {
+            Self::Logged(logged(case).await? + dice.random_range(5_000..40_000))
+        })
+    }
+
+    async fn comes(&self, case: &Case) -> Result<()> {
+        match self {
+            Self::Asked(times) => {
+                let asked = |case: &Case| (case.twin.journal().len() >= *times).then_some(());
+                case.shown("the moment", asked).await
+            }
+            Self::Logged(bytes) => {
+                case.shown_by("the moment", async || Ok(logged(case).await? >= *bytes))
+                    .await
+            }
+        }
+    }
+}
+
+async fn logged(case: &Case) -> Result<u64> {
+    let log = case.stage.control_plane().await?.audit_log();
+    Ok(std::fs::metadata(log)?.len())
+}
+
+/// Every ApiKey that is wanted has its living key, and every living key its ApiKey.
+async fn accounted_for(case: &Case) -> Result<()> {
+    let keys = case.list(Key("")).await?;
+    let going = |key: &DynamicObject| key.metadata.deletion_timestamp.is_some();
+    let mut values = BTreeSet::new();
+    for key in &keys {
+        let name = key.name_any();
+        if going(key) {
+            case.gone(Key(&name)).await?;
+        } else {
+            case.ready(Key(&name)).await?;
+            let value = case.value(&name).await?;
+            let key = case.works(&value);
+            values.insert(
+                key.with_context(|| format!("the key of {name} does not work"))?
+                    .id,
+            );
+        }
+    }
+    let uids: BTreeSet<String> = keys
+        .iter()
+        .filter(|key| !going(key))
+        .filter_map(|key| key.uid())
+        .collect();
+    let mut published = 0;
+    let mut strays = 0;
+    for key in case.living() {
+        let token = key.purpose.rsplit(' ').next().unwrap_or_default();
+        let uid = token.split('.').nth(3).unwrap_or_default();
+        ensure!(
+            uids.contains(uid),
+            "a key of an ApiKey that is gone lives: {key:?}"
+        );
+        if values.contains(&key.id) {
+            published += 1;
+        } else {
+            strays += 1;
+        }
+    }
+    // A killed operator may leave every key that it was making.
+    ensure!(
+        published == uids.len() && strays <= 4 * KILLS,
+        "{published} of {} keys are published, {strays} are strays",
+        uids.len()
+    );
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! What this version does not serve yet says so, and goes on when it is left out.
+
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+use apikey_operator::api::conditions::Reason;
+
+use super::case::{Account, Case, Cluster, Key, Server};
+use super::{Row, rows};
+
+pub(super) fn rows() -> Vec<Row> {
+    rows![
+        unserved_servers,
+        unserved_sign_in,
+        unserved_accounts,
+        unserved_keys
+    ]
+}
+
+const LEAVE_OUT: &str = "Leave it out, or update the operator.";
+
+async fn unserved_servers(case: Arc<Case>) -> Result<()> {
+    let [credential, ..] = case.ground();
+    case.apply(&[credential]).await?;
+    for type_ in ["StackStorm", "Elasticsearch"] {
+        let name = type_.to_lowercase();
+        let server = case.server("").replace(
+            "name: octopus, namespace",
+            &format!("name: {name}, namespace"),
+        );
+        case.apply(&[server.replace("type: Octopus", &format!("type: {type_}"))])
+            .await?;
+        let words = format!("does not serve {type_} yet. {LEAVE_OUT}");
+        case.says(Server(&name), Reason::NotSupportedYet, &words)
+            .await?;
+    }
+    case.unheard()?;
+    case.apply(&case.whole()).await?;
+    case.healed(1).await
+}
+
+async fn unserved_sign_in(case: Arc<Case>) -> Result<()> {
+    let [credential, server, account, key] = case.whole();
+    let basic = server.replace(
+        "{apiKey: {secretRef: {name: octopus, key: api-key}}}",
+        "{basic: {secretRef: {name: octopus}}}",
+    );
+    ensure!(basic != server);
+    case.apply(&[credential, basic, account, key]).await?;
+    let words = format!("does not serve sign-in other than by apiKey yet. {LEAVE_OUT}");
+    case.says(Server("octopus"), Reason::NotSupportedYet, &words)
+        .await?;
+    case.says(Key("ci"), Reason::WaitingForAccount, "NotSupportedYet")
+        .await?;
+    let [secret, cluster] = case.cluster_server("");
+    let identity = cluster.replace(
+        &format!(
+            "{{apiKey: {{secretRef: {{name: {}, key: api-key}}}}}}",
+            case.namespace
+        ),
+        "{workloadIdentity: {audience: octopus}}",
+    );
+    ensure!(identity != cluster);
+    case.apply(&[&secret, &identity]).await?;
+    case.says(Cluster(&case.namespace), Reason::NotSupportedYet, &words)
+        .await?;
+    case.unheard()?;
+    case.apply(&[cluster]).await?;
+    case.ready(Cluster(&case.namespace)).await?;
+    case.apply(&[server]).await?;
+    case.healed(1).await
+}
+
+async fn unserved_accounts(case: Arc<Case>) -> Result<()> {
+    case.apply(&case.ground()).await?;
+    case.apply(&[case.key("")]).await?;
+    let identity = "{name: a, issuer: 'https://issuer.test', subject: b}";
+    for (asked, what) in [
+        (
+            "octopus: {externalLogins: [{provider: Directory, claims: {email: a@b}}]}".to_owned(),
+            "spec.octopus.externalLogins",
+        ),
+        (
+            format!("octopus: {{oidcIdentities: [{identity}]}}"),
+            "spec.octopus.oidcIdentities",
+        ),
+        (
+            "elasticsearch: {roles: [a]}".to_owned(),
+            "spec.elasticsearch",
+        ),
+        ("foreignKeys: Revoke".to_owned(), "spec.foreignKeys Revoke"),
+    ] {
+        case.apply(&[case.account(&asked)]).await?;
+        let words = format!("does not serve {what} yet. {LEAVE_OUT}");
+        case.says(Account("ci"), Reason::NotSupportedYet, &words)
+            .await?;
+        case.says(Key("ci"), Reason::WaitingForAccount, &words)
+            .await?;
+    }
+    case.unasked()?;
+    case.apply(&[case.account("")]).await?;
+    case.healed(1).await
+}
+
+async fn unserved_keys(case: Arc<Case>) -> Result<()> {
+    case.apply(&case.ground()).await?;
+    case.apply(&[case.account("")]).await?;
+    for (asked, what) in [
+        (
+            "rotation: {windows: [{schedule: '0 2 * * 1-5', duration: 3h}]}",
+            "spec.rotation.windows",
+        ),
+        ("secret: {keepPrevious: true}", "spec.secret.keepPrevious"),
+        ("secret: {adopt: true}", "spec.secret.adopt"),
+        ("restart: [{kind: Deployment, name: a}]", "spec.restart"),
+        ("stackStorm: {metadata: {a: b}}", "spec.stackStorm"),
+        ("elasticsearch: {metadata: {a: b}}", "spec.elasticsearch"),
+    ] {
+        case.apply(&[case.key(asked)]).await?;
+        let words = format!("does not serve {what} yet. {LEAVE_OUT}");
+        case.says(Key("ci"), Reason::NotSupportedYet, &words)
+            .await?;
+    }
+    case.unasked()?;
+    case.apply(&[case.key("")]).await?;
+    case.healed(1).await
+}
