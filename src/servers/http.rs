@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
-use super::budget::{Budget, LONGEST_PAUSE};
+use super::budget::{Budget, LONGEST_PAUSE, SHORTEST_PAUSE};
 use super::plain::plain;
 use super::transport::{Cut, REQUEST, Transport};
 use super::{Connection, Unusable};
@@ -341,7 +341,7 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
             .max(SignedDuration::ZERO)
             .unsigned_abs(),
     };
-    Some(wait.min(LONGEST_PAUSE))
+    Some(wait.clamp(SHORTEST_PAUSE, LONGEST_PAUSE))
 }
 
 /// The server's clock less ours, by the `Date` of an answer to a request that was under way from

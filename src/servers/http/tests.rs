@@ -220,9 +220,9 @@ async fn patience_is_asked_for_in_seconds_or_by_a_date() {
     let seconds = |seconds| Some(Duration::from_secs(seconds));
     let table = [
         ("7", seconds(7)),
-        (" 0 ", seconds(0)),
+        (" 0 ", seconds(1)),
         ("Sun, 22 Nov 2026 02:00:30 GMT", seconds(30)),
-        ("Sun, 22 Nov 2026 01:00:00 GMT", seconds(0)),
+        ("Sun, 22 Nov 2026 01:00:00 GMT", seconds(1)),
         ("999999999999", seconds(3600)),
         ("Sun, 22 Nov 2099 02:00:30 GMT", seconds(3600)),
         ("-3", None),
