@@ -36,6 +36,12 @@ pub(super) fn is_id(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
+/// What we refuse ourselves, before anything is sent. It says nothing of the server, which must not
+/// be suspected for it.
+pub(super) fn unsent(why: &str) -> Fault {
+    Fault::Rejected(format!("nothing was sent, because {why}"))
+}
+
 /// The URL of a server: scheme, host, port and a path that stands before every other.
 #[derive(Debug, Clone)]
 struct Base(Url);
@@ -61,7 +67,7 @@ impl Base {
         }
         url.as_str()
             .parse()
-            .map_err(|_| Fault::Protocol("the URL is not one of HTTP".to_owned()))
+            .map_err(|_| unsent("the URL is not one of HTTP"))
     }
 
     /// Where a redirect leads, in a form that may be shown.
@@ -84,15 +90,13 @@ pub(super) struct Route {
 }
 
 impl Route {
-    /// Puts `ids` into the `{}` of the template. `Protocol` when one of them is no id.
+    /// Puts `ids` into the `{}` of the template. `Rejected` when one of them is no id.
     pub(super) fn new(template: &'static str, ids: &[&str]) -> Result<Self, Fault> {
         let mut pieces = template.split("{}");
         let mut path = pieces.next().unwrap_or_default().to_owned();
         for (piece, id) in pieces.zip(ids) {
             if !is_id(id) {
-                return Err(Fault::Protocol(
-                    "an id holds what no id should hold".to_owned(),
-                ));
+                return Err(unsent("an id holds what no id should hold"));
             }
             path.push_str(id);
             path.push_str(piece);

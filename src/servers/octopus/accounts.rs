@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::Octopus;
 use super::wire::User;
 use crate::plan::port::{AccountDraft, AccountId, Activity, Fault, Nature, RemoteAccount};
-use crate::servers::http::Route;
+use crate::servers::http::{Route, unsent};
 
 impl Octopus {
     pub(super) async fn user(&self, id: &AccountId) -> Result<RemoteAccount, Fault> {
@@ -93,9 +93,7 @@ pub(super) fn user_id(id: &AccountId) -> Result<&str, Fault> {
     if is_users {
         Ok(id.as_str())
     } else {
-        Err(Fault::Protocol(
-            "an account's id that is not one of Octopus".to_owned(),
-        ))
+        Err(unsent("the account's id is not one of Octopus"))
     }
 }
 
@@ -134,6 +132,7 @@ fn fields(user: &mut Value) -> Result<&mut Map<String, Value>, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::port::Effect;
     use crate::servers::script::Script;
 
     fn shown(id: &str, username: &str) -> Value {
@@ -227,7 +226,7 @@ mod tests {
                 .await
                 .unwrap_err()
                 .label(),
-            "protocol"
+            "rejected"
         );
         assert_eq!(script.heard()[0], "GET /prefix/api/users/Users-2");
     }
@@ -262,7 +261,10 @@ mod tests {
                 client.revoke(&id, &key).await,
             ];
             for outcome in outcomes {
-                assert_eq!(outcome.unwrap_err().label(), "protocol", "{id}");
+                let fault = outcome.unwrap_err();
+                assert_eq!(fault.label(), "rejected", "{id}");
+                assert_eq!(fault.effect(), Effect::None, "{id}");
+                assert!(fault.to_string().contains("nothing was sent"), "{fault}");
             }
         }
         assert!(script.requests().is_empty());

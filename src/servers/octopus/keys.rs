@@ -9,7 +9,7 @@ use super::{API_KEY, Octopus};
 use crate::plan::port::{AccountId, Fault, KeyId, List, Order, Own};
 use crate::secret::KeyMaterial;
 use crate::servers::Minted;
-use crate::servers::http::{Ask, Badge, Route};
+use crate::servers::http::{Ask, Badge, Route, unsent};
 
 impl Octopus {
     /// All keys of an account, the newest first. Keys that have ended stay listed.
@@ -51,7 +51,7 @@ impl Octopus {
     /// Signs in with a key, in a request that carries nothing of our own.
     pub(super) async fn sign_in(&self, value: &KeyMaterial) -> Result<Own, Fault> {
         let badge = Badge::new(API_KEY, value);
-        let badge = badge.ok_or_else(|| Fault::Protocol("a key that is none".to_owned()))?;
+        let badge = badge.ok_or_else(|| unsent("no header can carry the key"))?;
         self.me(&badge).await
     }
 
