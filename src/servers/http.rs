@@ -28,6 +28,13 @@ use crate::secret::KeyMaterial;
 /// The greatest number of characters of an id that is put into a path.
 const LONGEST_ID: usize = 128;
 
+/// The greatest length of the body of an error that is read, in bytes.
+const LONGEST_COMPLAINT: usize = 64 * 1024;
+
+/// The greatest length of a thing that is read to be sent back, in bytes: as free JSON it takes many
+/// times that.
+const LONGEST_WHOLE: usize = 1024 * 1024;
+
 /// Whether a text can be an id: what may stand in a path without changing its meaning.
 pub(super) fn is_id(text: &str) -> bool {
     (1..=LONGEST_ID).contains(&text.len())
@@ -206,6 +213,22 @@ impl Answer {
         })
     }
 
+    /// All that the answer holds, to be sent back with a change. `Protocol` where it is too long for
+    /// one thing of a server.
+    pub(super) fn whole(&self) -> Result<Value, Fault> {
+        if self.len() > LONGEST_WHOLE {
+            return Err(Fault::Protocol(format!(
+                "one thing of more than {LONGEST_WHOLE} bytes"
+            )));
+        }
+        self.read()
+    }
+
+    /// How long it is, in bytes.
+    pub(super) fn len(&self) -> usize {
+        self.body.len()
+    }
+
     /// Whether there is nothing in it.
     pub(super) fn is_empty(&self) -> bool {
         self.body.trim_ascii().is_empty()
@@ -213,7 +236,7 @@ impl Answer {
 }
 
 /// What an error of one kind of server says; `None` when it is not an error of its making.
-pub(super) type Complaint = fn(&Value) -> Option<String>;
+pub(super) type Complaint = fn(&[u8]) -> Option<String>;
 
 /// The way to one server.
 pub(super) struct Http {
@@ -287,12 +310,10 @@ impl Http {
     }
 
     fn fault(&self, ask: &Ask<'_>, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Fault {
-        let complaint = serde_json::from_slice(body)
-            .ok()
-            .and_then(|body| (self.complaint)(&body));
-        let words = complaint
-            .as_deref()
-            .map(|words| plain(words, &[&ask.badge.secret]));
+        let words = (body.len() <= LONGEST_COMPLAINT)
+            .then(|| (self.complaint)(body))
+            .flatten()
+            .map(|words| plain(&words, &[&ask.badge.secret]));
         let reason = || {
             words
                 .clone()

@@ -10,7 +10,10 @@ use super::*;
 
 /// A way to a scripted server whose errors look like `{"Error": "text"}`.
 fn way(script: &Arc<Script>) -> Http {
-    let complaint = |body: &Value| body.get("Error")?.as_str().map(ToOwned::to_owned);
+    let complaint = |body: &[u8]| {
+        let body: Value = serde_json::from_slice(body).ok()?;
+        body.get("Error")?.as_str().map(ToOwned::to_owned)
+    };
     Http::new(&script.connection(), complaint).unwrap()
 }
 
@@ -151,6 +154,17 @@ async fn what_others_than_the_server_say_is_not_repeated_and_no_word_that_a_thin
         fault(answer(101, ""), Method::GET).await.label(),
         "protocol"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_word_of_a_server_is_short() {
+    for (length, expected) in [(60_000, "not_found"), (70_000, "protocol")] {
+        let body = json!({ "Error": "no", "More": "x".repeat(length) }).to_string();
+        assert_eq!(
+            fault(answer(404, &body), Method::GET).await.label(),
+            expected
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! Accounts: users of Octopus. A person's is looked at, never changed and never deleted.
 
 use http::Method;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
 use super::Octopus;
@@ -57,7 +58,7 @@ impl Octopus {
         let _turn = self.turns.take(&self.http.origin(), id.as_str()).await;
         let answer = self.get(one(id)?).await?;
         service_only(&answer.read()?)?;
-        let mut whole: Value = answer.read()?;
+        let mut whole = answer.whole()?;
         declare(&mut whole, draft)?;
         // It is written only, and a service account must not have one.
         fields(&mut whole)?.remove("Password");
@@ -75,7 +76,7 @@ impl Octopus {
         if answer.is_empty() {
             Ok(())
         } else {
-            answer.read::<Value>().map(drop)
+            answer.read::<IgnoredAny>().map(drop)
         }
     }
 }
@@ -232,6 +233,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn names_of_a_server_are_short_and_hide_nothing() {
+        let mut user = shown("Users-2", "a\u{202e}b\n\u{200b}c–é");
+        user["DisplayName"] = json!("d".repeat(5_000));
+        let script = Script::new().json(&user);
+        let me = json!({ "Id": "Users-1", "Username": format!("{}\u{2066}", "u".repeat(5_000)) });
+        let client = script.json(&me).client();
+        let account = client.account(&AccountId::new("Users-2")).await.unwrap();
+        assert_eq!(account.username, "a\u{fffd}b\u{fffd}\u{fffd}c–é");
+        assert_eq!(account.display_name, "d".repeat(256) + "…");
+        let own = client
+            .prove(&crate::secret::KeyMaterial::new("API-1"))
+            .await;
+        assert_eq!(own.unwrap().username, "u".repeat(256) + "…");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn nothing_but_a_user_is_taken_for_one() {
         let script = Script::new();
         let client = script.client();
@@ -315,6 +332,17 @@ mod tests {
         assert_eq!(account.unwrap().activity, Activity::Disabled);
         assert_eq!(script.heard()[1], "PUT /prefix/api/users/Users-2");
         assert_eq!(script.sent(1), expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_too_long_for_a_user_is_not_put_back() {
+        let mut user = shown("Users-2", "Team-A.ci");
+        user["Unheard"] = json!("x".repeat(1_100_000));
+        let script = Script::new().json(&user).error(400, "no");
+        let id = AccountId::new("Users-2");
+        let fault = script.client().update_account(&id, &draft()).await;
+        assert_eq!(fault.unwrap_err().label(), "protocol");
+        assert_eq!(script.requests().len(), 1);
     }
 
     #[tokio::test(start_paused = true)]
