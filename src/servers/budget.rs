@@ -20,6 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long the server is left alone when it asks for patience and does not say how long.
 const PAUSE: Duration = Duration::from_secs(5);
 
+/// The shortest pause of a server that asks for patience: with none, whoever comes back when told
+/// would ask without end.
+pub(super) const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+
 /// The longest pause that a server can impose: a nonsensical one must not silence us for ever.
 pub(super) const LONGEST_PAUSE: Duration = Duration::from_secs(60 * 60);
 
@@ -112,7 +116,7 @@ impl Budget {
 
     /// The server asks for patience: nobody sends it anything for so long.
     pub(super) fn pause(&self, after: Option<Duration>) {
-        let end = Instant::now() + after.unwrap_or(PAUSE).min(LONGEST_PAUSE);
+        let end = Instant::now() + after.unwrap_or(PAUSE).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
         let mut spent = self.spent();
         spent.paused_until = spent.paused_until.max(end);
     }
@@ -219,6 +223,15 @@ mod tests {
             budget.pause(Some(Duration::from_secs(60)));
         });
         assert_eq!(waits(waiting).as_secs(), 59);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_of_nothing_is_one_all_the_same() {
+        let budget = budget(6000, 100, 8);
+        budget.pause(Some(Duration::ZERO));
+        let start = Instant::now();
+        drop(budget.enter().await.unwrap());
+        assert_eq!(start.elapsed(), SHORTEST_PAUSE);
     }
 
     #[tokio::test(start_paused = true)]

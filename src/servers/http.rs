@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
-use super::budget::{Budget, LONGEST_PAUSE};
+use super::budget::{Budget, LONGEST_PAUSE, SHORTEST_PAUSE};
 use super::plain::plain;
 use super::transport::{Cut, REQUEST, Transport};
 use super::{Connection, Unusable};
@@ -28,12 +28,25 @@ use crate::secret::KeyMaterial;
 /// The greatest number of characters of an id that is put into a path.
 const LONGEST_ID: usize = 128;
 
+/// The greatest length of the body of an error that is read, in bytes.
+const LONGEST_COMPLAINT: usize = 64 * 1024;
+
+/// The greatest length of a thing that is read to be sent back, in bytes: as free JSON it takes many
+/// times that.
+const LONGEST_WHOLE: usize = 1024 * 1024;
+
 /// Whether a text can be an id: what may stand in a path without changing its meaning.
 pub(super) fn is_id(text: &str) -> bool {
     (1..=LONGEST_ID).contains(&text.len())
         && text
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}
+
+/// What we refuse ourselves, before anything is sent. It says nothing of the server, which must not
+/// be suspected for it.
+pub(super) fn unsent(why: &str) -> Fault {
+    Fault::Rejected(format!("nothing was sent, because {why}"))
 }
 
 /// The URL of a server: scheme, host, port and a path that stands before every other.
@@ -61,7 +74,7 @@ impl Base {
         }
         url.as_str()
             .parse()
-            .map_err(|_| Fault::Protocol("the URL is not one of HTTP".to_owned()))
+            .map_err(|_| unsent("the URL is not one of HTTP"))
     }
 
     /// Where a redirect leads, in a form that may be shown.
@@ -84,15 +97,13 @@ pub(super) struct Route {
 }
 
 impl Route {
-    /// Puts `ids` into the `{}` of the template. `Protocol` when one of them is no id.
+    /// Puts `ids` into the `{}` of the template. `Rejected` when one of them is no id.
     pub(super) fn new(template: &'static str, ids: &[&str]) -> Result<Self, Fault> {
         let mut pieces = template.split("{}");
         let mut path = pieces.next().unwrap_or_default().to_owned();
         for (piece, id) in pieces.zip(ids) {
             if !is_id(id) {
-                return Err(Fault::Protocol(
-                    "an id holds what no id should hold".to_owned(),
-                ));
+                return Err(unsent("an id holds what no id should hold"));
             }
             path.push_str(id);
             path.push_str(piece);
@@ -202,6 +213,22 @@ impl Answer {
         })
     }
 
+    /// All that the answer holds, to be sent back with a change. `Protocol` where it is too long for
+    /// one thing of a server.
+    pub(super) fn whole(&self) -> Result<Value, Fault> {
+        if self.len() > LONGEST_WHOLE {
+            return Err(Fault::Protocol(format!(
+                "one thing of more than {LONGEST_WHOLE} bytes"
+            )));
+        }
+        self.read()
+    }
+
+    /// How long it is, in bytes.
+    pub(super) fn len(&self) -> usize {
+        self.body.len()
+    }
+
     /// Whether there is nothing in it.
     pub(super) fn is_empty(&self) -> bool {
         self.body.trim_ascii().is_empty()
@@ -209,7 +236,7 @@ impl Answer {
 }
 
 /// What an error of one kind of server says; `None` when it is not an error of its making.
-pub(super) type Complaint = fn(&Value) -> Option<String>;
+pub(super) type Complaint = fn(&[u8]) -> Option<String>;
 
 /// The way to one server.
 pub(super) struct Http {
@@ -283,12 +310,10 @@ impl Http {
     }
 
     fn fault(&self, ask: &Ask<'_>, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Fault {
-        let complaint = serde_json::from_slice(body)
-            .ok()
-            .and_then(|body| (self.complaint)(&body));
-        let words = complaint
-            .as_deref()
-            .map(|words| plain(words, &[&ask.badge.secret]));
+        let words = (body.len() <= LONGEST_COMPLAINT)
+            .then(|| (self.complaint)(body))
+            .flatten()
+            .map(|words| plain(&words, &[&ask.badge.secret]));
         let reason = || {
             words
                 .clone()
@@ -341,7 +366,7 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
             .max(SignedDuration::ZERO)
             .unsigned_abs(),
     };
-    Some(wait.min(LONGEST_PAUSE))
+    Some(wait.clamp(SHORTEST_PAUSE, LONGEST_PAUSE))
 }
 
 /// The server's clock less ours, by the `Date` of an answer to a request that was under way from

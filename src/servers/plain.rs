@@ -1,7 +1,8 @@
 //! Texts of others that people shall read: made short, printable, one line, and free of secrets.
 //!
 //! Every text of a server or of a library passes [`plain`] before it gets into a
-//! [`Fault`](crate::plan::port::Fault) or a [`Cut`](super::transport::Cut).
+//! [`Fault`](crate::plan::port::Fault) or a [`Cut`](super::transport::Cut). Names of things pass
+//! [`visible`], which keeps what is told apart by them.
 
 use crate::secret::KeyMaterial;
 
@@ -24,6 +25,24 @@ pub(super) fn plain(text: &str, secrets: &[&KeyMaterial]) -> String {
         .filter(|secret| !secret.is_empty())
         .fold(line, |line, secret| line.replace(secret, HIDDEN));
     cut(without_keys(&hidden).chars().map(printable))
+}
+
+/// A name as people may see it: what cannot be seen, or turns what stands around it, is marked. The
+/// rest stays, for a name must still be known again.
+pub(super) fn visible(name: &str) -> String {
+    let seen = |c| if is_unseen(c) { '\u{fffd}' } else { c };
+    name.chars().map(seen).collect()
+}
+
+/// Control and format characters, and the separators of lines (Unicode's Cc, Cf, Zl and Zp).
+fn is_unseen(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}'
+            | '\u{890}'..='\u{891}' | '\u{8e2}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// Letters and digits of any script, and ASCII; the rest could turn or hide what stands around it.

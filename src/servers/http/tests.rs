@@ -10,7 +10,10 @@ use super::*;
 
 /// A way to a scripted server whose errors look like `{"Error": "text"}`.
 fn way(script: &Arc<Script>) -> Http {
-    let complaint = |body: &Value| body.get("Error")?.as_str().map(ToOwned::to_owned);
+    let complaint = |body: &[u8]| {
+        let body: Value = serde_json::from_slice(body).ok()?;
+        body.get("Error")?.as_str().map(ToOwned::to_owned)
+    };
     Http::new(&script.connection(), complaint).unwrap()
 }
 
@@ -154,6 +157,17 @@ async fn what_others_than_the_server_say_is_not_repeated_and_no_word_that_a_thin
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_word_of_a_server_is_short() {
+    for (length, expected) in [(60_000, "not_found"), (70_000, "protocol")] {
+        let body = json!({ "Error": "no", "More": "x".repeat(length) }).to_string();
+        assert_eq!(
+            fault(answer(404, &body), Method::GET).await.label(),
+            expected
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cut_is_sorted_by_whether_the_request_may_have_arrived() {
     let table = [
         (
@@ -220,9 +234,9 @@ async fn patience_is_asked_for_in_seconds_or_by_a_date() {
     let seconds = |seconds| Some(Duration::from_secs(seconds));
     let table = [
         ("7", seconds(7)),
-        (" 0 ", seconds(0)),
+        (" 0 ", seconds(1)),
         ("Sun, 22 Nov 2026 02:00:30 GMT", seconds(30)),
-        ("Sun, 22 Nov 2026 01:00:00 GMT", seconds(0)),
+        ("Sun, 22 Nov 2026 01:00:00 GMT", seconds(1)),
         ("999999999999", seconds(3600)),
         ("Sun, 22 Nov 2099 02:00:30 GMT", seconds(3600)),
         ("-3", None),
@@ -433,8 +447,11 @@ fn an_id_cannot_change_a_path() {
     ] {
         let route = Route::new("/api/users/{}", &[bad]);
         assert_eq!(
-            route.err().map(|fault| fault.label()),
-            Some("protocol"),
+            route.err().map(|fault| fault.to_string()),
+            Some(
+                "the server refuses this: nothing was sent, because an id holds what no id should hold"
+                    .to_owned()
+            ),
             "{bad}"
         );
     }

@@ -1,12 +1,13 @@
 //! Accounts: users of Octopus. A person's is looked at, never changed and never deleted.
 
 use http::Method;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
 use super::Octopus;
 use super::wire::User;
 use crate::plan::port::{AccountDraft, AccountId, Activity, Fault, Nature, RemoteAccount};
-use crate::servers::http::Route;
+use crate::servers::http::{Route, unsent};
 
 impl Octopus {
     pub(super) async fn user(&self, id: &AccountId) -> Result<RemoteAccount, Fault> {
@@ -57,7 +58,7 @@ impl Octopus {
         let _turn = self.turns.take(&self.http.origin(), id.as_str()).await;
         let answer = self.get(one(id)?).await?;
         service_only(&answer.read()?)?;
-        let mut whole: Value = answer.read()?;
+        let mut whole = answer.whole()?;
         declare(&mut whole, draft)?;
         // It is written only, and a service account must not have one.
         fields(&mut whole)?.remove("Password");
@@ -75,7 +76,7 @@ impl Octopus {
         if answer.is_empty() {
             Ok(())
         } else {
-            answer.read::<Value>().map(drop)
+            answer.read::<IgnoredAny>().map(drop)
         }
     }
 }
@@ -93,9 +94,7 @@ pub(super) fn user_id(id: &AccountId) -> Result<&str, Fault> {
     if is_users {
         Ok(id.as_str())
     } else {
-        Err(Fault::Protocol(
-            "an account's id that is not one of Octopus".to_owned(),
-        ))
+        Err(unsent("the account's id is not one of Octopus"))
     }
 }
 
@@ -134,6 +133,7 @@ fn fields(user: &mut Value) -> Result<&mut Map<String, Value>, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::port::Effect;
     use crate::servers::script::Script;
 
     fn shown(id: &str, username: &str) -> Value {
@@ -227,9 +227,25 @@ mod tests {
                 .await
                 .unwrap_err()
                 .label(),
-            "protocol"
+            "rejected"
         );
         assert_eq!(script.heard()[0], "GET /prefix/api/users/Users-2");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn names_of_a_server_are_short_and_hide_nothing() {
+        let mut user = shown("Users-2", "a\u{202e}b\n\u{200b}c–é");
+        user["DisplayName"] = json!("d".repeat(5_000));
+        let script = Script::new().json(&user);
+        let me = json!({ "Id": "Users-1", "Username": format!("{}\u{2066}", "u".repeat(5_000)) });
+        let client = script.json(&me).client();
+        let account = client.account(&AccountId::new("Users-2")).await.unwrap();
+        assert_eq!(account.username, "a\u{fffd}b\u{fffd}\u{fffd}c–é");
+        assert_eq!(account.display_name, "d".repeat(256) + "…");
+        let own = client
+            .prove(&crate::secret::KeyMaterial::new("API-1"))
+            .await;
+        assert_eq!(own.unwrap().username, "u".repeat(256) + "…");
     }
 
     #[tokio::test(start_paused = true)]
@@ -262,7 +278,10 @@ mod tests {
                 client.revoke(&id, &key).await,
             ];
             for outcome in outcomes {
-                assert_eq!(outcome.unwrap_err().label(), "protocol", "{id}");
+                let fault = outcome.unwrap_err();
+                assert_eq!(fault.label(), "rejected", "{id}");
+                assert_eq!(fault.effect(), Effect::None, "{id}");
+                assert!(fault.to_string().contains("nothing was sent"), "{fault}");
             }
         }
         assert!(script.requests().is_empty());
@@ -313,6 +332,17 @@ mod tests {
         assert_eq!(account.unwrap().activity, Activity::Disabled);
         assert_eq!(script.heard()[1], "PUT /prefix/api/users/Users-2");
         assert_eq!(script.sent(1), expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_too_long_for_a_user_is_not_put_back() {
+        let mut user = shown("Users-2", "Team-A.ci");
+        user["Unheard"] = json!("x".repeat(1_100_000));
+        let script = Script::new().json(&user).error(400, "no");
+        let id = AccountId::new("Users-2");
+        let fault = script.client().update_account(&id, &draft()).await;
+        assert_eq!(fault.unwrap_err().label(), "protocol");
+        assert_eq!(script.requests().len(), 1);
     }
 
     #[tokio::test(start_paused = true)]

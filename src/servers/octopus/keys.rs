@@ -1,15 +1,15 @@
 //! API keys. They are made and revoked; nothing else can be done to them.
 
 use http::Method;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use super::accounts::user_id;
-use super::wire::{ListedKey, MadeKey};
+use super::wire::{ListedKey, MadeKey, Object};
 use super::{API_KEY, Octopus};
 use crate::plan::port::{AccountId, Fault, KeyId, List, Order, Own};
 use crate::secret::KeyMaterial;
 use crate::servers::Minted;
-use crate::servers::http::{Ask, Badge, Route};
+use crate::servers::http::{Ask, Badge, Route, unsent};
 
 impl Octopus {
     /// All keys of an account, the newest first. Keys that have ended stay listed.
@@ -51,7 +51,7 @@ impl Octopus {
     /// Signs in with a key, in a request that carries nothing of our own.
     pub(super) async fn sign_in(&self, value: &KeyMaterial) -> Result<Own, Fault> {
         let badge = Badge::new(API_KEY, value);
-        let badge = badge.ok_or_else(|| Fault::Protocol("a key that is none".to_owned()))?;
+        let badge = badge.ok_or_else(|| unsent("no header can carry the key"))?;
         self.me(&badge).await
     }
 
@@ -61,7 +61,7 @@ impl Octopus {
             .delete(Route::new("/api/users/{}/apikeys/{}", &ids)?)
             .await?;
         // Octopus says `{}`. Whatever else comes is no word that the key is gone.
-        answer.read::<Map<String, Value>>().map(drop)
+        answer.read::<Object>().map(drop)
     }
 }
 
@@ -74,6 +74,7 @@ mod tests {
     use std::sync::Arc;
 
     use jiff::Timestamp;
+    use serde_json::Value;
 
     use super::*;
     use crate::plan::port::{NewKey, RemoteKey};
@@ -242,6 +243,50 @@ mod tests {
                 "{body}"
             );
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_takes_no_more_room_than_a_list_needs() {
+        let table = [
+            (
+                "Purpose",
+                json!("x".repeat(5_000) + "· ako1.a.b.c.1.d"),
+                true,
+            ),
+            ("ApiKey", json!([0, 0, 0]), false),
+            (
+                "ApiKey",
+                json!({ "Hint": "API-ABC", "More": [0, { "a": 0 }] }),
+                true,
+            ),
+            ("ApiKey", json!("API-XXXX"), true),
+        ];
+        for (field, value, fine) in table {
+            let mut item = listed(1);
+            item[field] = value;
+            let script = Script::new().json(&json!({ "TotalResults": 1, "Items": [item] }));
+            let list = script.client().keys(&user()).await;
+            assert_eq!(list.is_ok(), fine, "{field}");
+            for key in list.into_iter().flat_map(|list| list.keys) {
+                assert!(key.text.chars().count() <= 512);
+                assert!(field != "Purpose" || key.text.ends_with("x· ako1.a.b.c.1.d"));
+            }
+        }
+        let many: Vec<_> = (0..1_001).map(|_| listed(1)).collect();
+        let script = Script::new().json(&json!({ "TotalResults": 1_001, "Items": many }));
+        assert_eq!(ids(&script).await, Err("protocol"), "a page of very many");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_pages_together_have_a_bound() {
+        let script = Script::new();
+        for number in 1..=4 {
+            let mut page = page(4, &[number]);
+            page["Links"] = json!("x".repeat(2_500_000));
+            script.json(&page);
+        }
+        assert_eq!(ids(&script).await, Err("protocol"));
+        assert_eq!(script.requests().len(), 4);
     }
 
     fn order() -> Order {

@@ -2,7 +2,7 @@
 //! change at a time, and read again because nothing keeps others from doing the same.
 
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Octopus;
 use super::wire::{Space, Team};
@@ -105,7 +105,7 @@ impl Octopus {
             Wish::In => members.push(account.clone()),
             Wish::Out => members.retain(|member| member != account),
         }
-        let mut whole: Value = answer.read()?;
+        let mut whole = answer.whole()?;
         let members: Vec<_> = members.iter().map(AccountId::as_str).collect();
         whole["MemberUserIds"] = json!(members);
         self.send(Method::PUT, one(team)?, whole)
@@ -141,6 +141,8 @@ fn only<T>(what: &str, name: &str, mut all: impl Iterator<Item = T>) -> Result<O
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+
+    use serde_json::Value;
 
     use super::*;
     use crate::servers::script::Script;
@@ -236,6 +238,22 @@ mod tests {
             found(&none, named("Builders", Some("No such"))).await,
             Ok(None)
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_team_hides_nothing_and_has_a_bound() {
+        let team = async |script: Arc<Script>| {
+            let team = TeamRef::Id(TeamId::new("Teams-1"));
+            script.client().find_team(&team).await
+        };
+        let name = "A\u{202e}B";
+        let script = Script::new().json(&shown("Teams-1", name, None, &[]));
+        assert_eq!(team(script).await.unwrap().unwrap().name, "A\u{fffd}B");
+        for (count, label) in [(10_000, "ok"), (10_001, "protocol")] {
+            let script = Script::new().json(&shown("Teams-1", "A", None, &vec!["Users-1"; count]));
+            let outcome = team(script).await;
+            assert_eq!(outcome.map_or_else(|fault| fault.label(), |_| "ok"), label);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,13 +1,18 @@
 //! The JSON of Octopus Deploy, as its REST API reference shows it (2020.6 to 2026.3). Only the
 //! fields that we need are named; others are ignored. Every id is checked on the way in, because it
-//! will stand in a path.
+//! will stand in a path. Nothing is kept that is longer than people or servers need: a server that
+//! means harm must not fill our memory.
+
+use std::fmt;
+use std::marker::PhantomData;
 
 use jiff::Timestamp;
-use serde::de::Error as _;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
 
 use super::super::http::is_id;
+use super::super::plain::visible;
 use crate::plan::port::{
     AccountId, Activity, KeyId, Nature, NewKey, Own, RemoteAccount, RemoteKey, RemoteTeam, TeamId,
 };
@@ -18,6 +23,19 @@ const KEY_PREFIX: &str = "API-";
 
 /// How long the rest of it may be. Its true length differs between versions.
 const KEY_LENGTH: std::ops::RangeInclusive<usize> = 8..=250;
+
+/// The greatest number of characters of a name or an address that are kept. Declared ones are no
+/// longer.
+const NAME: usize = 256;
+
+/// The greatest number of characters of a purpose that are kept: the last, where a marker is.
+const PURPOSE: usize = 512;
+
+/// The greatest number of entries of one page, whatever was asked for.
+const ENTRIES: usize = 1_000;
+
+/// The greatest number of members of a team.
+const MEMBERS: usize = 10_000;
 
 /// The server itself: `GET /api`.
 #[derive(Deserialize)]
@@ -40,6 +58,10 @@ pub(super) struct Authentication {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Page<T> {
+    #[serde(
+        deserialize_with = "up_to::<ENTRIES, _, _>",
+        bound(deserialize = "T: Deserialize<'de>")
+    )]
     pub(super) items: Vec<T>,
     /// How many there are on all pages.
     pub(super) total_results: u64,
@@ -69,8 +91,11 @@ identified!(User, Space, Team, ListedKey);
 pub(super) struct User {
     #[serde(deserialize_with = "id")]
     pub(super) id: String,
+    #[serde(deserialize_with = "name")]
     pub(super) username: String,
+    #[serde(default, deserialize_with = "some_name")]
     display_name: Option<String>,
+    #[serde(default, deserialize_with = "some_name")]
     email_address: Option<String>,
     is_active: bool,
     is_service: bool,
@@ -89,7 +114,7 @@ impl User {
         RemoteAccount {
             nature: self.nature(),
             id: AccountId::new(self.id),
-            username: self.username,
+            username: visible(&self.username),
             display_name: self.display_name.unwrap_or_default(),
             email: self.email_address.filter(|address| !address.is_empty()),
             activity: if self.is_active {
@@ -107,6 +132,7 @@ impl User {
 pub(super) struct Me {
     #[serde(deserialize_with = "id")]
     id: String,
+    #[serde(deserialize_with = "name")]
     username: String,
 }
 
@@ -114,7 +140,7 @@ impl Me {
     pub(super) fn own(self) -> Own {
         Own {
             id: AccountId::new(self.id),
-            username: self.username,
+            username: visible(&self.username),
         }
     }
 }
@@ -125,6 +151,7 @@ impl Me {
 pub(super) struct Space {
     #[serde(deserialize_with = "id")]
     pub(super) id: String,
+    #[serde(deserialize_with = "name")]
     pub(super) name: String,
 }
 
@@ -134,25 +161,31 @@ pub(super) struct Space {
 pub(super) struct Team {
     #[serde(deserialize_with = "id")]
     pub(super) id: String,
+    #[serde(deserialize_with = "name")]
     pub(super) name: String,
+    #[serde(default, deserialize_with = "some_name")]
     pub(super) space_id: Option<String>,
-    #[serde(deserialize_with = "ids")]
-    member_user_ids: Vec<String>,
+    #[serde(deserialize_with = "up_to::<MEMBERS, _, _>")]
+    member_user_ids: Vec<Member>,
 }
 
 impl Team {
     pub(super) fn team(self) -> RemoteTeam {
         RemoteTeam {
             id: TeamId::new(self.id),
-            name: self.name,
+            name: visible(&self.name),
             members: self
                 .member_user_ids
                 .into_iter()
-                .map(AccountId::new)
+                .map(|Member(id)| AccountId::new(id))
                 .collect(),
         }
     }
 }
+
+/// A member of a team.
+#[derive(Deserialize)]
+struct Member(#[serde(deserialize_with = "id")] String);
 
 /// A key in a list, its value gone for ever.
 #[derive(Deserialize)]
@@ -160,27 +193,70 @@ impl Team {
 pub(super) struct ListedKey {
     #[serde(deserialize_with = "id")]
     id: String,
-    purpose: Option<String>,
+    #[serde(default, deserialize_with = "purpose")]
+    purpose: String,
     created: Timestamp,
     pub(super) expires: Option<Timestamp>,
-    /// `{HasValue, Hint}` since 2020.6, a string or null before.
     #[serde(default)]
-    api_key: Value,
+    api_key: Shown,
 }
 
 impl ListedKey {
     /// What the server shows of the key's text.
     pub(super) fn hint(&self) -> Option<&str> {
-        self.api_key.get("Hint")?.as_str()
+        self.api_key.hint.as_deref()
     }
 
     pub(super) fn key(self) -> RemoteKey {
         RemoteKey {
             id: KeyId::new(self.id),
-            text: self.purpose.unwrap_or_default(),
+            text: visible(&self.purpose),
             created_at: self.created,
             expires_at: self.expires,
         }
+    }
+}
+
+/// What is shown of a key's text: `{HasValue, Hint}` since 2020.6, a string or null before, which
+/// says nothing.
+#[derive(Default)]
+struct Shown {
+    hint: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for Shown {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Hinted {
+            #[serde(default, deserialize_with = "some_name")]
+            hint: Option<String>,
+        }
+
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = Shown;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a hint, a text or null")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Shown, A::Error> {
+                let Hinted { hint } = Hinted::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Shown { hint })
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<Shown, E> {
+                Ok(Shown::default())
+            }
+
+            fn visit_unit<E>(self) -> Result<Shown, E> {
+                Ok(Shown::default())
+            }
+        }
+
+        from.deserialize_any(Either)
     }
 }
 
@@ -190,7 +266,8 @@ impl ListedKey {
 pub(super) struct MadeKey {
     #[serde(deserialize_with = "id")]
     id: String,
-    purpose: Option<String>,
+    #[serde(default, deserialize_with = "purpose")]
+    purpose: String,
     pub(super) user_id: Option<String>,
     created: Timestamp,
     expires: Option<Timestamp>,
@@ -202,7 +279,7 @@ impl MadeKey {
     pub(super) fn split(self) -> (NewKey, KeyMaterial) {
         let key = NewKey {
             id: KeyId::new(self.id),
-            text: self.purpose.unwrap_or_default(),
+            text: self.purpose,
             created_at: self.created,
             expires_at: self.expires,
         };
@@ -210,16 +287,63 @@ impl MadeKey {
     }
 }
 
+/// Any object, of which nothing is kept.
+pub(super) struct Object;
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Any;
+
+        impl<'de> Visitor<'de> for Any {
+            type Value = Object;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Object)
+            }
+        }
+
+        from.deserialize_map(Any)
+    }
+}
+
 /// What an error of Octopus says; `None` when it is not one of Octopus.
-pub(super) fn complaint(body: &Value) -> Option<String> {
-    let message = body.get("ErrorMessage")?.as_str()?;
-    let errors = body
-        .get("Errors")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
-    let texts = std::iter::once(message).chain(errors.filter_map(Value::as_str));
-    Some(texts.collect::<Vec<_>>().join(" "))
+pub(super) fn complaint(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Complaint {
+        error_message: String,
+        #[serde(default)]
+        errors: Errors,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Errors {
+        Texts(Vec<String>),
+        Other(IgnoredAny),
+    }
+
+    impl Default for Errors {
+        fn default() -> Self {
+            Self::Other(IgnoredAny)
+        }
+    }
+
+    let Complaint {
+        mut error_message,
+        errors,
+    } = serde_json::from_slice(body).ok()?;
+    if let Errors::Texts(texts) = errors {
+        for text in texts {
+            error_message.extend([" ", &text]);
+        }
+    }
+    Some(error_message)
 }
 
 fn id<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
@@ -231,13 +355,61 @@ fn id<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     }
 }
 
-fn ids<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
-    let texts = Vec::<String>::deserialize(from)?;
-    if texts.iter().all(|text| is_id(text)) {
-        Ok(texts)
-    } else {
-        Err(D::Error::custom("no id"))
+/// A name or an address, cut where it is too long for one.
+fn name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let mut text = String::deserialize(from)?;
+    if let Some((end, _)) = text.char_indices().nth(NAME) {
+        text.truncate(end);
+        text.push('…');
+        text.shrink_to_fit();
     }
+    Ok(text)
+}
+
+fn some_name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    struct Name(#[serde(deserialize_with = "name")] String);
+
+    Ok(Option::deserialize(from)?.map(|Name(name)| name))
+}
+
+/// The end of a purpose; none is an empty one.
+fn purpose<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let text = Option::<String>::deserialize(from)?.unwrap_or_default();
+    Ok(match text.char_indices().nth_back(PURPOSE - 1) {
+        Some((start, _)) => text[start..].to_owned(),
+        None => text,
+    })
+}
+
+/// A list that is refused as soon as it has more than `MAX` entries.
+fn up_to<'de, const MAX: usize, T, D>(from: D) -> Result<Vec<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    struct UpTo<const MAX: usize, T>(PhantomData<T>);
+
+    impl<'de, const MAX: usize, T: Deserialize<'de>> Visitor<'de> for UpTo<MAX, T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {MAX} entries")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Vec<T>, A::Error> {
+            let mut all = Vec::new();
+            while let Some(entry) = entries.next_element()? {
+                if all.len() == MAX {
+                    return Err(A::Error::custom("too many entries"));
+                }
+                all.push(entry);
+            }
+            Ok(all)
+        }
+    }
+
+    from.deserialize_seq(UpTo::<MAX, T>(PhantomData))
 }
 
 fn value<'de, D: Deserializer<'de>>(from: D) -> Result<KeyMaterial, D::Error> {
