@@ -15,7 +15,7 @@ use super::cluster::{Lapse, Marks};
 use super::lists::Lists;
 use super::standing::{self, Line, News, Place};
 use super::watch::Guarded;
-use super::{Ctx, MOST_STEPS, Outcome, Patience, facts, is_older, outcome, requeue};
+use super::{Connected, Ctx, MOST_STEPS, Outcome, Patience, facts, is_older, outcome, requeue};
 use crate::api::conditions::Reason;
 use crate::api::{ApiKey, Management, ServiceAccount, ServiceAccountStatus, finalizer};
 use crate::metrics;
@@ -132,10 +132,10 @@ fn see(ctx: &Ctx, object: ServiceAccount, memory: &Memory) -> Option<(Seen, Hand
     let namespace = object.namespace().unwrap_or_default();
     let place = Place::of(&object.spec.server_ref, &namespace);
     let facts = facts::service_account(&object);
-    let connection = match ctx.standings.connections.get(&place) {
-        Some(connection) => Ok(connection),
-        None if exists(ctx, &place) => return None,
-        None => Err(Stop::new(
+    let connection = match ctx.connected(&place) {
+        Connected::Known(connection) => Ok(*connection),
+        Connected::Unlooked => return None,
+        Connected::Absent => Err(Stop::new(
             Reason::WaitingForServer,
             format!(
                 "There is no {:?} {}. Apply it, or correct spec.serverRef.",
@@ -203,21 +203,6 @@ fn see(ctx: &Ctx, object: ServiceAccount, memory: &Memory) -> Option<(Seen, Hand
             lists: lists.unwrap_or_default(),
         },
     ))
-}
-
-fn exists(ctx: &Ctx, place: &Place) -> bool {
-    match &place.namespace {
-        Some(namespace) => ctx
-            .stores
-            .servers
-            .get(&ObjectRef::new(&place.name).within(namespace))
-            .is_some(),
-        None => ctx
-            .stores
-            .cluster_servers
-            .get(&ObjectRef::new(&place.name))
-            .is_some(),
-    }
 }
 
 fn route(place: &Place, connection: &standing::Connection) -> Result<Route, Stop> {

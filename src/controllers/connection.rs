@@ -1,5 +1,7 @@
 //! A pass over one connection, of a namespace or of the cluster.
 
+mod holds;
+
 use std::convert::Infallible;
 use std::fmt::Debug;
 use std::num::NonZeroU32;
@@ -7,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::ResourceExt;
 use kube::api::PartialObjectMeta;
 use kube::runtime::controller::Action;
+use kube::{Resource, ResourceExt};
 use serde::Serialize;
 
 use super::cluster::{Kind, Lapse, Marks};
@@ -23,9 +25,10 @@ use crate::api::{
     KeyCounts, Period, ServerKind, ServerType, ServiceAccount, Tls, annotation, finalizer, label,
 };
 use crate::plan::Stop;
-use crate::plan::connection::{Hold, Look, Mark, Pin, Plan, Seen, Step, plan};
+use crate::plan::connection::{Look, Mark, Pin, Plan, Seen, Step, plan};
 use crate::plan::key::Finalizer;
 use crate::plan::port::{AccountId, Fault, Probe, ServerIdentity};
+use crate::plan::record::Uid;
 use crate::secret::KeyMaterial;
 use crate::servers::transport::Trust;
 use crate::servers::{self, Budget, Credential, Server, connect};
@@ -33,6 +36,8 @@ use crate::servers::{self, Budget, Credential, Server, connect};
 /// What passes over one connection remember.
 #[derive(Clone, Default)]
 pub struct Memory {
+    /// The uid of the object that all this is about.
+    uid: Option<Uid>,
     /// The newest version that a write of ours has made.
     version: Option<String>,
     /// The client, and what it was made from.
@@ -52,8 +57,26 @@ type Client = Result<Arc<dyn Server>, Stop>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Making {
     generation: i64,
+    url: String,
     credential: Option<String>,
     authorities: Option<String>,
+}
+
+impl Memory {
+    /// Our own write on the credential's Secret makes no other credential of it.
+    fn take_for_the_same(
+        &mut self,
+        before: &PartialObjectMeta<Secret>,
+        after: &PartialObjectMeta<Secret>,
+    ) {
+        if let Some((making, _)) = &mut self.client
+            && making.credential == before.metadata.resource_version
+        {
+            making
+                .credential
+                .clone_from(&after.metadata.resource_version);
+        }
+    }
 }
 
 /// Either kind of connection.
@@ -162,8 +185,8 @@ struct Hands<L> {
     server: Option<Arc<dyn Server>>,
     /// The Secret with the credential.
     credential: Option<PartialObjectMeta<Secret>>,
-    /// Secrets whose finalizer is to go.
-    forsaken: Vec<PartialObjectMeta<Secret>>,
+    /// The Secrets with our finalizer that no connection uses any more.
+    leftovers: Vec<PartialObjectMeta<Secret>>,
     /// The newest lists of its accounts' keys.
     lists: Arc<Lists>,
 }
@@ -184,6 +207,7 @@ async fn reconcile<L: Link>(ctx: &Ctx, mut object: L) -> Action {
                 Err(lapse) => return unanswered(&place, &lapse),
             }
         }
+        memory = own(ctx, &place, &object, memory);
         let (seen, hands) = match Box::pin(see(ctx, object.clone(), &mut memory)).await {
             Ok(seen) => seen,
             Err(lapse) => return unanswered(&place, &lapse),
@@ -197,6 +221,21 @@ async fn reconcile<L: Link>(ctx: &Ctx, mut object: L) -> Action {
         }
     }
     Action::requeue(Duration::from_secs(1))
+}
+
+/// The memory of this very object: what is known of a former one of its name counts for nothing.
+fn own<L: Link>(ctx: &Ctx, place: &Place, object: &L, memory: Memory) -> Memory {
+    let uid = Some(facts::uid(object.meta()));
+    if memory.uid == uid {
+        return memory;
+    }
+    if ctx.standings.connections.forget(place) == News::Changed {
+        ctx.bells.dependents_of(&ctx.stores, place);
+    }
+    Memory {
+        uid,
+        ..Memory::default()
+    }
 }
 
 fn gone(ctx: &Ctx, place: &Place) -> Action {
@@ -236,6 +275,7 @@ async fn see<L: Link>(
             Ok(authorities) => {
                 let making = Making {
                     generation,
+                    url: spec.url.clone(),
                     credential: credential
                         .as_ref()
                         .and_then(|secret| secret.metadata.resource_version.clone()),
@@ -258,32 +298,32 @@ async fn see<L: Link>(
     if memory.look.as_ref().is_some_and(doubted) {
         memory.look = None;
     }
-    let accounts = dependents(&place, &ctx.stores.parsed_accounts());
-    let deleting = meta.deletion_timestamp.is_some();
-    let forsaken = forsaken(ctx, &object, credential.as_ref(), accounts).await?;
+    let accounts = ctx.stores.accounts.state();
+    let dependents = Dependents::of(&place, accounts.iter().map(AsRef::as_ref));
+    let hold = match &credential {
+        Some(secret) => Some(holds::hold_of(ctx, &place, secret).await?),
+        None => None,
+    };
+    let leftovers = holds::leftovers(ctx, &object);
     let seen = Seen {
         now: ctx.clock.now(),
         uid: facts::uid(meta),
         generation,
-        deleting,
+        deleting: meta.deletion_timestamp.is_some(),
         finalizer: mark(facts::carries(meta, finalizer::CONNECTION)),
         pin: pin(meta),
         status: object.status(),
         usable,
-        credential: offered.map(|()| Hold {
-            finalizer: credential.as_ref().map_or(Mark::Present, |secret| {
-                mark(facts::carries(
-                    &secret.metadata,
-                    finalizer::CREDENTIAL_IN_USE,
-                ))
-            }),
-        }),
-        giving_up: !forsaken.is_empty(),
-        accounts,
+        credential: offered,
+        hold,
+        leftovers: leftovers.len(),
+        accounts: dependents.all,
+        bound: dependents.bound,
         counted_live: false,
         keys: keys(&place, &ctx.stores.parsed_accounts()),
         resync: spec.resync.duration(),
         look: memory.look.clone(),
+        refused: None,
     };
     let server = memory
         .client
@@ -295,7 +335,7 @@ async fn see<L: Link>(
             object,
             server,
             credential,
-            forsaken,
+            leftovers,
             lists: Arc::clone(&memory.lists),
         },
     ))
@@ -517,13 +557,38 @@ fn pin(meta: &kube::api::ObjectMeta) -> Option<Pin> {
     })
 }
 
-/// How many ServiceAccounts refer to a connection.
-fn dependents(place: &Place, accounts: &[ServiceAccount]) -> u32 {
-    let count = accounts
-        .iter()
-        .filter(|account| refers(account, place))
-        .count();
-    u32::try_from(count).unwrap_or(u32::MAX)
+/// How many ServiceAccounts depend on a connection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Dependents {
+    /// Those that refer to it, or may.
+    all: u32,
+    /// Those of them that carry our finalizer.
+    bound: u32,
+}
+
+impl Dependents {
+    fn of<'a>(place: &Place, accounts: impl Iterator<Item = &'a Guarded<ServiceAccount>>) -> Self {
+        accounts.filter(|account| may_refer(account, place)).fold(
+            Self::default(),
+            |sum, account| {
+                let bound = facts::carries(account.meta(), finalizer::ACCOUNT);
+                Self {
+                    all: sum.all.saturating_add(1),
+                    bound: sum
+                        .bound
+                        .saturating_add(u32::from(bound == Finalizer::Present)),
+                }
+            },
+        )
+    }
+}
+
+/// One that does not parse may refer to every connection that it could name.
+fn may_refer(account: &Guarded<ServiceAccount>, place: &Place) -> bool {
+    match &account.0 {
+        Ok(account) => refers(account, place),
+        Err(_) => place.namespace.is_none() || place.namespace == account.namespace(),
+    }
 }
 
 fn refers(account: &ServiceAccount, place: &Place) -> bool {
@@ -549,68 +614,6 @@ fn keys(place: &Place, accounts: &[ServiceAccount]) -> Option<KeyCounts> {
     })
 }
 
-/// The Secrets that we hold and nobody needs: the credential while it alone is being deleted, to be
-/// replaced, and those that connections of this namespace used before.
-async fn forsaken<L: Link>(
-    ctx: &Ctx,
-    object: &L,
-    credential: Option<&PartialObjectMeta<Secret>>,
-    accounts: u32,
-) -> Result<Vec<PartialObjectMeta<Secret>>, Lapse> {
-    let held = |secret: &&PartialObjectMeta<Secret>| {
-        facts::carries(&secret.metadata, finalizer::CREDENTIAL_IN_USE) == Finalizer::Present
-    };
-    let mut forsaken = Vec::new();
-    if let Some(secret) = credential
-        .filter(held)
-        .filter(|secret| secret.metadata.deletion_timestamp.is_some())
-    {
-        let needed = accounts > 0
-            && (object.meta().deletion_timestamp.is_some()
-                || ctx
-                    .cluster
-                    .is_terminating(&secret.namespace().unwrap_or_default())
-                    .await?);
-        if !needed {
-            forsaken.push(secret.clone());
-        }
-    }
-    let home = object.home(&ctx.own_namespace);
-    let used = used_credentials(ctx, &home);
-    let stores = [&ctx.stores.credentials, &ctx.stores.own_secrets];
-    let others = stores
-        .into_iter()
-        .flat_map(kube::runtime::reflector::Store::state);
-    let others = others.filter(|secret| {
-        secret.namespace().as_deref() == Some(home.as_str())
-            && !used.contains(&secret.name_any())
-            && held(&secret.as_ref())
-    });
-    forsaken.extend(others.map(|secret| (*secret).clone()));
-    forsaken.dedup_by(|a, b| a.metadata.uid == b.metadata.uid);
-    Ok(forsaken)
-}
-
-/// The names of the credentials' Secrets in a namespace that any connection uses.
-fn used_credentials(ctx: &Ctx, home: &str) -> Vec<String> {
-    let own = ctx.stores.servers.state().into_iter().filter_map(|server| {
-        let server = server.0.as_ref().ok()?;
-        (server.namespace().as_deref() == Some(home))
-            .then(|| credential_name(&server.spec.connection.auth).map(ToOwned::to_owned))?
-    });
-    let cluster = ctx
-        .stores
-        .cluster_servers
-        .state()
-        .into_iter()
-        .filter_map(|server| {
-            let server = server.0.as_ref().ok()?;
-            (home == ctx.own_namespace)
-                .then(|| credential_name(&server.spec.connection.auth).map(ToOwned::to_owned))?
-        });
-    own.chain(cluster).collect()
-}
-
 /// Plans and acts until nothing is left to do. `None` when the objects were not what we thought.
 async fn pass<L: Link>(
     ctx: &Ctx,
@@ -628,7 +631,7 @@ async fn pass<L: Link>(
             standing,
         } = plan(&seen);
         if let Some(standing) = standing {
-            publish(ctx, place, &hands, &seen, standing);
+            publish(ctx, place, &hands, standing);
         }
         if step == Step::Idle {
             memory
@@ -649,7 +652,11 @@ async fn pass<L: Link>(
                     server.name = place.name,
                     "the API server refuses a write: {why}"
                 );
-                return Ok(Some(Action::requeue(Duration::from_secs(30))));
+                // The status is the one thing that cannot say it.
+                if matches!(step, Step::Record(_)) {
+                    return Ok(Some(Action::requeue(Duration::from_secs(60))));
+                }
+                seen.refused = Some(refusal(&step, &why));
             }
             Outcome::Stale => return Ok(None),
             Outcome::Unanswered(why) => return Err(Lapse::NoAnswer(why)),
@@ -657,6 +664,17 @@ async fn pass<L: Link>(
     }
     tracing::error!(server.name = place.name, ?did, "a pass did not settle");
     Ok(Some(Action::requeue(Duration::from_secs(60))))
+}
+
+/// A refused write, in words for people.
+fn refusal(step: &Step, why: &str) -> Stop {
+    let what = label(step).unwrap_or("a write");
+    Stop::new(
+        Reason::SecretRefused,
+        format!(
+            "The cluster refuses {what} (finalizers and annotations of the connection and its credential's Secret): {why}. Correct the policy that refuses it."
+        ),
+    )
 }
 
 /// What follows from an effect.
@@ -673,23 +691,18 @@ impl Flow {
 }
 
 /// Lets ServiceAccounts know what the connection is worth.
-fn publish<L: Link>(
-    ctx: &Ctx,
-    place: &Place,
-    hands: &Hands<L>,
-    seen: &Seen,
-    standing: Result<Probe, Stop>,
-) {
+fn publish<L: Link>(ctx: &Ctx, place: &Place, hands: &Hands<L>, standing: Result<Probe, Stop>) {
     let spec = hands.object.connection();
     let policy = spec.key_policy.as_ref();
     let usable = standing.and_then(|probe| match &hands.server {
-        Some(server) => ready(seen).map(|()| Line {
+        Some(server) => Ok(Line {
             server: Arc::clone(server),
             probe,
         }),
         None => Err(Stop::plain(Reason::WaitingForServer)),
     });
     let known = standing::Connection {
+        uid: facts::uid(hands.object.meta()),
         usable,
         lists: Arc::clone(&hands.lists),
         url: spec.url.clone(),
@@ -704,22 +717,6 @@ fn publish<L: Link>(
     };
     if ctx.standings.connections.set(place.clone(), known) == News::Changed {
         ctx.bells.dependents_of(&ctx.stores, place);
-    }
-}
-
-/// An account may rest on a connection only once neither it nor its credential can go unnoticed.
-fn ready(seen: &Seen) -> Result<(), Stop> {
-    let held = seen
-        .credential
-        .as_ref()
-        .is_ok_and(|hold| hold.finalizer == Mark::Present);
-    if seen.accounts == 0 || (seen.finalizer == Mark::Present && (held || seen.deleting)) {
-        Ok(())
-    } else {
-        Err(Stop::new(
-            Reason::WaitingForServer,
-            "The connection is being made safe for use.",
-        ))
     }
 }
 
@@ -748,6 +745,7 @@ fn label(step: &Step) -> Option<&'static str> {
         Step::Guard => Some("Guard"),
         Step::Hold => Some("Hold"),
         Step::GiveUp => Some("GiveUp"),
+        Step::Release => Some("Release"),
         Step::Record(_) => Some("Record"),
         Step::Close => Some("Close"),
     }
@@ -799,8 +797,9 @@ async fn act<L: Link>(
             }
             written
         }
-        Step::Hold => hold(ctx, seen, hands, memory).await,
-        Step::GiveUp => give_up(ctx, seen, hands).await,
+        Step::Hold => holds::hold(ctx, seen, hands, memory).await,
+        Step::GiveUp => holds::give_up(ctx, seen, hands).await,
+        Step::Release => holds::release(ctx, seen, hands).await,
         Step::Count => count(ctx, place, seen).await,
         Step::Record(status) => record(ctx, seen, hands, (**status).clone()).await,
         Step::Close => {
@@ -831,17 +830,7 @@ async fn probe<L: Link>(
         return Outcome::Stale;
     };
     let found = server.probe().await;
-    let before = seen.look.as_ref().map_or(0, |look| look.failures);
-    let failures = if found.is_ok() {
-        0
-    } else {
-        before.saturating_add(1)
-    };
-    seen.look = Some(Look {
-        at: ctx.clock.now(),
-        found,
-        failures,
-    });
+    seen.look = Some(Look::new(ctx.clock.now(), found, seen.look.as_ref()));
     memory.look.clone_from(&seen.look);
     Outcome::Done(Flow::On)
 }
@@ -849,11 +838,8 @@ async fn probe<L: Link>(
 async fn count(ctx: &Ctx, place: &Place, seen: &mut Seen) -> Outcome<Flow> {
     match ctx.cluster.all::<ServiceAccount>().await {
         Ok(accounts) => {
-            let accounts: Vec<_> = accounts
-                .into_iter()
-                .filter_map(|account| account.0.ok())
-                .collect();
-            seen.accounts = dependents(place, &accounts);
+            let dependents = Dependents::of(place, accounts.iter());
+            (seen.accounts, seen.bound) = (dependents.all, dependents.bound);
             seen.counted_live = true;
             Outcome::Done(Flow::On)
         }
@@ -889,72 +875,4 @@ async fn change<L: Link>(ctx: &Ctx, hands: &mut Hands<L>, marks: Marks) -> Outco
         }
         Err(lapse) => Outcome::of_lapse(lapse, Flow::refused),
     }
-}
-
-async fn hold<L: Link>(
-    ctx: &Ctx,
-    seen: &mut Seen,
-    hands: &mut Hands<L>,
-    memory: &mut Memory,
-) -> Outcome<Flow> {
-    let Some(secret) = &hands.credential else {
-        return Outcome::Stale;
-    };
-    let marks = Marks {
-        add: Some(finalizer::CREDENTIAL_IN_USE),
-        ..Marks::default()
-    };
-    match ctx.cluster.mark_secret(secret, &marks).await {
-        Ok(held) => {
-            // Our own write makes no other credential of it.
-            if let Some((making, _)) = &mut memory.client
-                && making.credential == secret.metadata.resource_version
-            {
-                making
-                    .credential
-                    .clone_from(&held.metadata.resource_version);
-            }
-            hands.credential = Some(held);
-            seen.credential = Ok(Hold {
-                finalizer: Mark::Present,
-            });
-            Outcome::Done(Flow::On)
-        }
-        Err(lapse) => Outcome::of_lapse(lapse, Flow::refused),
-    }
-}
-
-/// Takes the finalizer off every Secret that is not needed any more.
-async fn give_up<L: Link>(ctx: &Ctx, seen: &mut Seen, hands: &mut Hands<L>) -> Outcome<Flow> {
-    let mut secrets = std::mem::take(&mut hands.forsaken);
-    if seen.deleting && seen.accounts == 0 {
-        let home = hands.object.home(&ctx.own_namespace);
-        let shared = hands.credential.as_ref().is_some_and(|secret| {
-            used_credentials(ctx, &home)
-                .iter()
-                .filter(|name| **name == secret.name_any())
-                .count()
-                > 1
-        });
-        secrets.extend(hands.credential.take().filter(|_| !shared));
-    }
-    for secret in secrets {
-        let marks = Marks {
-            remove: Some(finalizer::CREDENTIAL_IN_USE),
-            ..Marks::default()
-        };
-        match ctx.cluster.mark_secret(&secret, &marks).await {
-            Ok(_) | Err(Lapse::NotFound) => {}
-            Err(lapse) => return Outcome::of_lapse(lapse, Flow::refused),
-        }
-    }
-    seen.giving_up = false;
-    seen.credential = Ok(Hold {
-        finalizer: Mark::Missing,
-    });
-    if !seen.deleting {
-        // The credential is going; what replaces it is seen when it is there.
-        seen.credential = Err(Stop::plain(Reason::CredentialMissing));
-    }
-    Outcome::Done(Flow::On)
 }

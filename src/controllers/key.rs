@@ -17,7 +17,7 @@ use super::cluster::{Answer, Effect, Lapse, Marks};
 use super::lists::Lists;
 use super::rendering::{Templates, Values};
 use super::standing::{self, Line, Place};
-use super::{Ctx, MOST_STEPS, Outcome, Patience, facts, is_older, outcome, requeue};
+use super::{Connected, Ctx, MOST_STEPS, Outcome, Patience, facts, is_older, outcome, requeue};
 use crate::api::conditions::Reason;
 use crate::api::{ApiKey, ServiceAccount, annotation, finalizer};
 use crate::metrics;
@@ -251,16 +251,20 @@ fn ground(ctx: &Ctx, object: &ApiKey, account: Option<&ServiceAccount>) -> Optio
         &object.namespace().unwrap_or_default(),
     );
     let known = ctx.standings.accounts.get(&facts::uid(&account.metadata))?;
-    let Some(connection) = ctx.standings.connections.get(&place) else {
-        let stop = known
-            .mint
-            .clone()
-            .err()
-            .unwrap_or_else(|| Stop::plain(Reason::WaitingForServer));
-        let retained = facts::service_account(account).pins.retained;
-        let mut ground = Ground::none(stop);
-        ground.base.ledger = Ledger::Present(retained.into_iter().collect());
-        return Some(ground);
+    let connection = match ctx.connected(&place) {
+        Connected::Known(connection) => *connection,
+        Connected::Unlooked => return None,
+        Connected::Absent => {
+            let stop = known
+                .mint
+                .clone()
+                .err()
+                .unwrap_or_else(|| Stop::plain(Reason::WaitingForServer));
+            let retained = facts::service_account(account).pins.retained;
+            let mut ground = Ground::none(stop);
+            ground.base.ledger = Ledger::Present(retained.into_iter().collect());
+            return Some(ground);
+        }
     };
     let pins = facts::service_account(account).pins;
     let server = match (&connection.usable, &pins.server) {

@@ -27,8 +27,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use kube::Resource as _;
 use kube::api::ObjectMeta;
 use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
 
 use self::cluster::{Cluster, Lapse};
 use self::facts::Stamp;
@@ -88,6 +90,55 @@ pub struct Ctx {
     pub memories: Memories,
     /// What is counted.
     pub metrics: Metrics,
+}
+
+/// What is known of a connection.
+pub enum Connected {
+    /// There is none of this name.
+    Absent,
+    /// There is one, and it has not been looked at in this process.
+    Unlooked,
+    /// This is what it is worth.
+    Known(Box<standing::Connection>),
+}
+
+impl Ctx {
+    /// What is known of a connection. What was found of a former one of the same name counts for
+    /// nothing.
+    fn connected(&self, place: &Place) -> Connected {
+        let uid = match &place.namespace {
+            Some(namespace) => {
+                let found = self
+                    .stores
+                    .servers
+                    .get(&ObjectRef::new(&place.name).within(namespace));
+                found
+                    .filter(|server| server.0.is_ok())
+                    .map(|server| facts::uid(server.meta()))
+            }
+            None => {
+                let found = self
+                    .stores
+                    .cluster_servers
+                    .get(&ObjectRef::new(&place.name));
+                found
+                    .filter(|server| server.0.is_ok())
+                    .map(|server| facts::uid(server.meta()))
+            }
+        };
+        let Some(uid) = uid else {
+            return Connected::Absent;
+        };
+        match self
+            .standings
+            .connections
+            .get(place)
+            .filter(|known| known.uid == uid)
+        {
+            Some(known) => Connected::Known(Box::new(known)),
+            None => Connected::Unlooked,
+        }
+    }
 }
 
 /// What passes remember from one to the next. Losing it costs patience, never safety.

@@ -46,6 +46,8 @@ impl Place {
 /// What a connection is worth.
 #[derive(Clone)]
 pub struct Connection {
+    /// The uid of the object: one of the same place and another uid is another connection.
+    pub uid: Uid,
     /// The client for its server, and what the last look found; or why there is none.
     pub usable: Result<Line, Stop>,
     /// The newest lists of its accounts' keys.
@@ -96,6 +98,7 @@ impl PartialEq for Connection {
             (Ok(_), Err(_)) | (Err(_), Ok(_)) => false,
         };
         same_line
+            && self.uid == other.uid
             && self.url == other.url
             && self.grants == other.grants
             && self.max_lifetime == other.max_lifetime

@@ -1,20 +1,31 @@
 //! One connection: may it be used, does the server answer, is it still the same server and the same
 //! account as at first, and may it go?
 //!
-//! Invariant: a connection whose server identity or own account is not the pinned one is not used;
-//! neither the connection nor its credential goes while an account depends on it.
+//! Invariant: a connection whose server identity or own account is not the pinned one is not used,
+//! nor one that could go unnoticed; neither the connection nor its credential goes while an account
+//! depends on it.
+
+mod status;
+#[cfg(test)]
+mod tests;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::fault::Retry;
 use super::port::{AccountId, Fault, Probe, ServerIdentity};
 use super::record::Uid;
 use super::rotation::after;
-use super::{Outlook, Stop, backoff, outlook};
-use crate::api::conditions::{self, Finding, Reason, Status, Type};
-use crate::api::{ConnectionStatus, Identity, KeyCounts, KeyExpiryStatus, time};
+use super::{Stop, backoff};
+use crate::api::conditions::Reason;
+use crate::api::{ConnectionStatus, KeyCounts};
 
-/// A server's clock may differ from ours by so much before people hear of it.
-const MOST_SKEW: SignedDuration = SignedDuration::from_secs(60);
+/// A credential's Secret that is being deleted is given up only after this time: who deletes a
+/// folder of manifests deletes the Secret a moment before its connection.
+pub const REPLACED_AFTER: SignedDuration = SignedDuration::from_secs(10);
+/// A server's clock is known to within this; a finer measure would be news at every look.
+const SKEW_GRAIN: SignedDuration = SignedDuration::from_secs(10);
+/// How often something is tried or asked again that nobody may tell us of.
+const AGAIN: SignedDuration = SignedDuration::from_secs(60);
 
 /// Everything that one pass knows about one connection.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,13 +46,17 @@ pub struct Seen {
     pub status: ConnectionStatus,
     /// Whether it may be used at all as it is written.
     pub usable: Result<(), Stop>,
-    /// Its credential, or why it cannot be had.
-    pub credential: Result<Hold, Stop>,
-    /// A credential Secret with our finalizer that is being deleted, or that no connection needs.
-    pub giving_up: bool,
-    /// How many ServiceAccounts depend on it.
+    /// Whether its credential can be had, or why not.
+    pub credential: Result<(), Stop>,
+    /// The credential's Secret; `None` when there is none, or none is needed.
+    pub hold: Option<Hold>,
+    /// How many Secrets carry our finalizer that no connection uses any more.
+    pub leftovers: usize,
+    /// How many ServiceAccounts refer to it; one that does not parse and may refer to it does.
     pub accounts: u32,
-    /// Whether that count was read live in this pass.
+    /// How many of these carry our finalizer: no other has anything on the server.
+    pub bound: u32,
+    /// Whether these two were counted live in this pass.
     pub counted_live: bool,
     /// The keys of all its accounts, at their last resync.
     pub keys: Option<KeyCounts>,
@@ -49,6 +64,8 @@ pub struct Seen {
     pub resync: SignedDuration,
     /// The last look at the server, made with the present spec and credential.
     pub look: Option<Look>,
+    /// A write that the API server refused in this pass, in words for people.
+    pub refused: Option<Stop>,
 }
 
 /// Whether a finalizer is there.
@@ -60,11 +77,31 @@ pub enum Mark {
     Missing,
 }
 
-/// The credential's Secret; `None` of them where a connection needs none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The Secret with the credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hold {
     /// Whether it carries our finalizer.
     pub finalizer: Mark,
+    /// Since when it is being deleted.
+    pub deleted_at: Option<Timestamp>,
+    /// Whether all of its namespace is being deleted.
+    pub namespace_going: bool,
+    /// The other connections that use it.
+    pub others: Vec<User>,
+}
+
+/// Another connection that uses the same Secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum User {
+    /// One of which more is known.
+    Known {
+        /// Whether it is being deleted.
+        deleting: bool,
+        /// How many ServiceAccounts with our finalizer depend on it.
+        bound: u32,
+    },
+    /// One that does not parse: it may use the Secret.
+    Unknown,
 }
 
 /// Which server, and which account of ours, the connection had at its first success.
@@ -87,6 +124,36 @@ pub struct Look {
     pub failures: u32,
 }
 
+impl Look {
+    /// What was found at `at`, after the look `before`.
+    pub fn new(at: Timestamp, found: Result<Probe, Fault>, before: Option<&Self>) -> Self {
+        let failures = match &found {
+            Ok(_) => 0,
+            Err(_) => before.map_or(0, |look| look.failures).saturating_add(1),
+        };
+        let known = before
+            .and_then(|look| look.found.as_ref().ok())
+            .map_or(SignedDuration::ZERO, |probe| probe.skew);
+        Self {
+            at,
+            found: found.map(|probe| Probe {
+                skew: coarse(probe.skew, known),
+                ..probe
+            }),
+            failures,
+        }
+    }
+}
+
+/// The skew in whole grains: the one that was known, as long as the measured one is near it.
+fn coarse(measured: SignedDuration, known: SignedDuration) -> SignedDuration {
+    if measured.saturating_sub(known).abs() < SKEW_GRAIN {
+        return known;
+    }
+    let grain = SKEW_GRAIN.as_secs();
+    SignedDuration::from_secs(measured.as_secs() / grain * grain)
+}
+
 /// One remote effect, or none.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
@@ -102,6 +169,8 @@ pub enum Step {
     Hold,
     /// Take the finalizer off the credential's Secret.
     GiveUp,
+    /// Take the finalizer off the Secrets that no connection uses any more.
+    Release,
     /// Count the ServiceAccounts live.
     Count,
     /// Write the status.
@@ -123,51 +192,113 @@ pub struct Plan {
 
 /// The one next step for this connection.
 pub fn plan(seen: &Seen) -> Plan {
-    let standing = standing(seen);
-    let step = guarding(seen).unwrap_or_else(|| {
-        if probe_due(seen) {
-            return Step::Probe;
-        }
-        if let Some(pin) = first_pin(seen) {
-            return Step::Pin(pin);
-        }
-        match &standing {
-            Some(standing) => record(seen, standing).unwrap_or(Step::Idle),
-            None => Step::Idle,
-        }
-    });
+    let found = found(seen);
+    let step = guarding(seen)
+        .or_else(|| looking(seen))
+        .or_else(|| releasing(seen))
+        .or_else(|| status::record(seen, found.as_ref()))
+        .unwrap_or(Step::Idle);
     Plan {
         step,
         wake: wake(seen),
-        standing,
+        standing: found.map(|found| found.and_then(|probe| ready(seen).map(|()| probe))),
     }
 }
 
 /// What keeps the connection and its credential as long as they are needed, and lets them go then.
 fn guarding(seen: &Seen) -> Option<Step> {
-    let held = seen
-        .credential
-        .as_ref()
-        .is_ok_and(|hold| hold.finalizer == Mark::Present);
-    if seen.deleting && seen.accounts == 0 {
-        return Some(match () {
-            () if !seen.counted_live => Step::Count,
-            () if held => Step::GiveUp,
-            () if seen.finalizer == Mark::Present => Step::Close,
-            () => Step::Idle,
-        });
+    if seen.refused.is_some() {
+        return None;
     }
-    if seen.giving_up {
+    if ends(seen) {
+        return releasing(seen).or_else(|| ending(seen));
+    }
+    if given_up_at(seen).is_some_and(|at| at <= seen.now) {
         return Some(Step::GiveUp);
     }
     if seen.accounts > 0 && seen.finalizer == Mark::Missing && !seen.deleting {
         return Some(Step::Guard);
     }
+    // Kubernetes takes no new finalizer on an object that is being deleted.
     let unheld = seen
-        .credential
+        .hold
         .as_ref()
-        .is_ok_and(|hold| hold.finalizer == Mark::Missing);
-    (seen.accounts > 0 && unheld && seen.usable.is_ok()).then_some(Step::Hold)
+        .is_some_and(|hold| hold.finalizer == Mark::Missing && hold.deleted_at.is_none());
+    (seen.accounts > 0 && unheld && unusable(seen).is_none()).then_some(Step::Hold)
+}
+
+/// Whether it is being deleted and nothing on the server needs it. An account without our finalizer
+/// does not count: anybody could keep a connection of the cluster from going by naming it.
+fn ends(seen: &Seen) -> bool {
+    seen.deleting && seen.bound == 0
+}
+
+fn ending(seen: &Seen) -> Option<Step> {
+    if !seen.counted_live {
+        return Some(Step::Count);
+    }
+    match &seen.hold {
+        // Nobody would be left to give it up later.
+        Some(hold) if is_held(hold) && hold.others.contains(&User::Unknown) => return None,
+        Some(hold) if is_held(hold) && !hold.others.iter().any(|user| user.keeps()) => {
+            return Some(Step::GiveUp);
+        }
+        Some(_) | None => {}
+    }
+    (seen.finalizer == Mark::Present).then_some(Step::Close)
+}
+
+fn releasing(seen: &Seen) -> Option<Step> {
+    (seen.leftovers > 0 && seen.refused.is_none()).then_some(Step::Release)
+}
+
+fn is_held(hold: &Hold) -> bool {
+    hold.finalizer == Mark::Present
+}
+
+impl User {
+    /// Whether it goes on using the Secret for now.
+    fn keeps(self) -> bool {
+        match self {
+            Self::Known { deleting, bound } => !deleting || bound > 0,
+            Self::Unknown => true,
+        }
+    }
+
+    /// Whether it needs the Secret to come to its end: no other credential will follow.
+    fn needs_to_end(self, namespace_going: bool) -> bool {
+        match self {
+            Self::Known { deleting, bound } => bound > 0 && (deleting || namespace_going),
+            Self::Unknown => true,
+        }
+    }
+}
+
+/// When the credential's Secret, which alone is being deleted, to be replaced, is given up.
+fn given_up_at(seen: &Seen) -> Option<Timestamp> {
+    let hold = seen.hold.as_ref().filter(|hold| is_held(hold))?;
+    let deleted_at = hold.deleted_at?;
+    let this = User::Known {
+        deleting: seen.deleting,
+        bound: seen.bound,
+    };
+    let needed = hold
+        .others
+        .iter()
+        .chain([&this])
+        .any(|user| user.needs_to_end(hold.namespace_going));
+    (!needed).then(|| after(deleted_at, REPLACED_AFTER))
+}
+
+/// What is to be learnt from the server, and kept.
+fn looking(seen: &Seen) -> Option<Step> {
+    if ends(seen) {
+        return None;
+    }
+    if probe_due(seen) {
+        return Some(Step::Probe);
+    }
+    first_pin(seen).map(Step::Pin)
 }
 
 /// Why the server is not even looked at.
@@ -189,28 +320,30 @@ fn probe_due(seen: &Seen) -> bool {
 fn next_look(seen: &Seen, look: &Look) -> Timestamp {
     match &look.found {
         Ok(_) => after(look.at, seen.resync),
-        Err(Fault::Throttled { after: Some(wait) }) => after(
-            look.at,
-            SignedDuration::try_from(*wait).unwrap_or(seen.resync),
-        ),
-        Err(_) => after(
-            look.at,
-            backoff::wait(look.failures, backoff::LONGEST, seen.uid.as_str()),
-        ),
+        Err(fault) => {
+            let patience = backoff::wait(look.failures, backoff::LONGEST, seen.uid.as_str());
+            let told = match fault.retry() {
+                Retry::After(Some(told)) => SignedDuration::try_from(told).unwrap_or(seen.resync),
+                Retry::After(None) | Retry::Backoff | Retry::OnChange => SignedDuration::ZERO,
+            };
+            after(look.at, patience.max(told))
+        }
     }
 }
 
 fn first_pin(seen: &Seen) -> Option<Pin> {
+    if seen.pin.is_some() || seen.refused.is_some() {
+        return None;
+    }
     let probe = seen.look.as_ref()?.found.as_ref().ok()?;
-    let pin = Pin {
+    Some(Pin {
         identity: probe.identity.clone(),
         own: probe.own.id.clone(),
-    };
-    (seen.pin.is_none() && !seen.deleting).then_some(pin)
+    })
 }
 
-/// Whether accounts and keys may use the connection; `None` until that is known.
-fn standing(seen: &Seen) -> Option<Result<Probe, Stop>> {
+/// What the last look is worth; `None` until that is known.
+fn found(seen: &Seen) -> Option<Result<Probe, Stop>> {
     if let Some(stop) = unusable(seen) {
         return Some(Err(stop.clone()));
     }
@@ -241,93 +374,37 @@ fn standing(seen: &Seen) -> Option<Result<Probe, Stop>> {
     Some(Ok(probe.clone()))
 }
 
-fn record(seen: &Seen, standing: &Result<Probe, Stop>) -> Option<Step> {
-    let before = &seen.status;
-    let probe = seen.look.as_ref().and_then(|look| look.found.as_ref().ok());
-    let wanted = ConnectionStatus {
-        observed_generation: seen.generation,
-        conditions: conditions::merge(&before.conditions, &findings(seen, standing), seen.now),
-        version: probe
-            .map(|probe| probe.version.clone())
-            .or_else(|| before.version.clone()),
-        identity: probe
-            .map(|probe| Identity {
-                id: probe.own.id.to_string(),
-                username: probe.own.username.clone(),
-            })
-            .or_else(|| before.identity.clone()),
-        key_expiry: probe
-            .map(|probe| KeyExpiryStatus {
-                default_days: probe.key_expiry.default_days,
-                max_days: probe.key_expiry.max_days,
-            })
-            .filter(|expiry| *expiry != KeyExpiryStatus::default())
-            .or_else(|| before.key_expiry.filter(|_| probe.is_none())),
-        credential_expires_at: match probe {
-            Some(probe) => probe.credential_expires_at.map(time),
-            None => before.credential_expires_at.clone(),
-        },
-        accounts: Some(seen.accounts),
-        keys: seen.keys.or(before.keys),
-    };
-    (wanted != *before).then(|| Step::Record(Box::new(wanted)))
-}
-
-fn findings(seen: &Seen, standing: &Result<Probe, Stop>) -> Vec<Finding> {
-    let finding = |type_, status, stop: &Stop| Finding {
-        type_,
-        status,
-        reason: stop.reason,
-        message: stop.message.clone(),
-        observed_generation: seen.generation,
-    };
-    if seen.deleting {
-        let stop = Stop::new(
-            Reason::InUse,
-            format!(
-                "{} ServiceAccounts still use this connection. Delete them, or leave it; it goes when they are gone.",
-                seen.accounts
-            ),
-        );
-        return vec![
-            finding(Type::Ready, Status::False, &stop),
-            finding(Type::Reconciling, Status::True, &stop),
-        ];
+/// Whether the connection can go unnoticed no more: before that, no account may rest on it.
+fn ready(seen: &Seen) -> Result<(), Stop> {
+    if ends(seen) {
+        return Err(Stop::new(
+            Reason::WaitingForServer,
+            "The connection is being deleted.",
+        ));
     }
-    match standing {
-        Ok(probe) => {
-            let ready = Stop::new(
-                Reason::Ready,
-                format!("The server answers, as {}.", probe.own.username),
-            );
-            let mut findings = vec![finding(Type::Ready, Status::True, &ready)];
-            if probe.skew.abs() > MOST_SKEW {
-                findings.push(finding(
-                    Type::UpToDate,
-                    Status::False,
-                    &Stop::plain(Reason::ClockSkew),
-                ));
-            }
-            findings
-        }
-        Err(stop) => {
-            let more = match outlook(stop.reason) {
-                Outlook::Waits => Type::Reconciling,
-                Outlook::NeedsPerson => Type::Stalled,
-            };
-            vec![
-                finding(Type::Ready, Status::False, stop),
-                finding(more, Status::True, stop),
-            ]
-        }
+    // On a connection that is being deleted, accounts come to their end with what there is.
+    let held = seen.deleting || seen.hold.as_ref().is_none_or(is_held);
+    if seen.finalizer == Mark::Present && held {
+        Ok(())
+    } else {
+        Err(Stop::new(
+            Reason::WaitingForServer,
+            "The connection is being made safe for use.",
+        ))
     }
 }
 
 fn wake(seen: &Seen) -> Timestamp {
-    let look = seen
-        .look
-        .as_ref()
-        .map(|look| next_look(seen, look))
-        .filter(|at| *at > seen.now);
-    look.unwrap_or_else(|| after(seen.now, seen.resync))
+    let look = seen.look.as_ref().map(|look| next_look(seen, look));
+    let again = seen.deleting || seen.refused.is_some();
+    [
+        look,
+        given_up_at(seen),
+        again.then(|| after(seen.now, AGAIN)),
+    ]
+    .into_iter()
+    .flatten()
+    .filter(|at| *at > seen.now)
+    .min()
+    .unwrap_or_else(|| after(seen.now, seen.resync))
 }
