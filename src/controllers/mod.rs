@@ -27,7 +27,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use kube::Resource as _;
 use kube::api::ObjectMeta;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
@@ -106,25 +105,13 @@ impl Ctx {
     /// What is known of a connection. What was found of a former one of the same name counts for
     /// nothing.
     fn connected(&self, place: &Place) -> Connected {
-        let uid = match &place.namespace {
-            Some(namespace) => {
-                let found = self
-                    .stores
-                    .servers
-                    .get(&ObjectRef::new(&place.name).within(namespace));
-                found
-                    .filter(|server| server.0.is_ok())
-                    .map(|server| facts::uid(server.meta()))
-            }
-            None => {
-                let found = self
-                    .stores
-                    .cluster_servers
-                    .get(&ObjectRef::new(&place.name));
-                found
-                    .filter(|server| server.0.is_ok())
-                    .map(|server| facts::uid(server.meta()))
-            }
+        let Stores { servers, cluster_servers, .. } = &self.stores;
+        let uid = if let Some(namespace) = &place.namespace {
+            let found = servers.get(&ObjectRef::new(&place.name).within(namespace));
+            found.and_then(|server| server.0.as_ref().ok().map(|server| facts::uid(&server.metadata)))
+        } else {
+            let found = cluster_servers.get(&ObjectRef::new(&place.name));
+            found.and_then(|server| server.0.as_ref().ok().map(|server| facts::uid(&server.metadata)))
         };
         let Some(uid) = uid else {
             return Connected::Absent;

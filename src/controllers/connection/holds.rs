@@ -149,9 +149,9 @@ pub(super) async fn hold<L: Link>(
         ..Marks::default()
     };
     match ctx.cluster.mark_secret(secret, &marks).await {
-        Ok(held) => {
-            memory.take_for_the_same(secret, &held);
-            hands.credential = Some(held);
+        Ok(marked) => {
+            memory.take_for_the_same(secret, &marked);
+            hands.credential = Some(marked);
             hold.finalizer = Mark::Present;
             Outcome::Done(Flow::On)
         }
