@@ -37,7 +37,11 @@ pub(super) fn tests() -> Vec<Test> {
         test("connection_refused", || Act::Refuse, Aftermath::Nothing),
         test("lands_20_s_later", || late(20), Aftermath::Nothing),
         test("lands_59_s_later", || late(59), Aftermath::Nothing),
-        test("answered_40_s_later", || Act::Slow(SECOND * 40), Aftermath::Nothing),
+        test(
+            "answered_40_s_later",
+            || Act::Slow(SECOND * 40),
+            Aftermath::Nothing,
+        ),
     ]
 }
 
@@ -57,7 +61,11 @@ enum Aftermath {
     OldIntent,
 }
 
-fn test(name: &str, act: impl Fn() -> Act + Copy + Send + Sync + 'static, after: Aftermath) -> Test {
+fn test(
+    name: &str,
+    act: impl Fn() -> Act + Copy + Send + Sync + 'static,
+    after: Aftermath,
+) -> Test {
     let body = move || every_effect(act, after);
     (format!("matrix::{name}"), Box::new(body))
 }
@@ -158,7 +166,9 @@ fn key() -> Value {
 
 /// The Secret holds a living key, and when the sweep has gone by, nothing else lives.
 async fn middle(scene: &Scene) -> Result<()> {
-    scene.until_ready(&Address::key("deploys"), MINUTE * 15).await?;
+    scene
+        .until_ready(&Address::key("deploys"), MINUTE * 15)
+        .await?;
     scene.run(SWEPT).await;
     let living = scene.living();
     let published = scene
@@ -169,7 +179,10 @@ async fn middle(scene: &Scene) -> Result<()> {
         "the Secret holds {}, and these live: {living:?}",
         published.id
     );
-    ensure!(scene.says(&Address::key("deploys"), "Ready", "True"), "not Ready any more");
+    ensure!(
+        scene.says(&Address::key("deploys"), "Ready", "True"),
+        "not Ready any more"
+    );
     Ok(())
 }
 
@@ -191,7 +204,10 @@ async fn end(scene: &Scene) -> Result<()> {
     let left = scene.get(&Address::secret(TEAM, "deploys"));
     ensure!(left.is_none(), "the Secret is left");
     let accounts = scene.twin.view();
-    ensure!(accounts.account("team-a.ci").is_none(), "the account is left");
+    ensure!(
+        accounts.account("team-a.ci").is_none(),
+        "the account is left"
+    );
     let credential = scene.get(&Address::secret(TEAM, "octopus-credential"));
     let finalizers = &credential.context("the credential is gone")?["metadata"]["finalizers"];
     ensure!(finalizers.is_null(), "the credential is held: {finalizers}");
@@ -209,7 +225,9 @@ async fn after(scene: &Scene, aftermath: Aftermath) -> Result<()> {
                 Address::server("octopus"),
             ] {
                 if scene.get(&address).is_some() {
-                    scene.patch_status(&address, json!({"status": null})).await?;
+                    scene
+                        .patch_status(&address, json!({"status": null}))
+                        .await?;
                 }
             }
         }

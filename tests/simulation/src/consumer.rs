@@ -34,7 +34,12 @@ pub(crate) async fn consume(
     let mut value: Option<String> = None;
     loop {
         sleep(every).await;
-        let read = || scene.get(&Address::secret(namespace, secret)).as_ref().and_then(key_of);
+        let read = || {
+            scene
+                .get(&Address::secret(namespace, secret))
+                .as_ref()
+                .and_then(key_of)
+        };
         let Some(key) = value.clone().or_else(read) else {
             continue;
         };

@@ -139,7 +139,10 @@ impl Address {
         if self.namespace.is_empty() {
             format!("{root}/{plural}/{}", self.name)
         } else {
-            format!("{root}/namespaces/{}/{plural}/{}", self.namespace, self.name)
+            format!(
+                "{root}/namespaces/{}/{plural}/{}",
+                self.namespace, self.name
+            )
         }
     }
 

@@ -22,7 +22,9 @@ impl Memory {
                     self.ours.entry(key.id.clone()).or_insert(ours);
                 }
                 None => {
-                    self.others.entry(key.id.clone()).or_insert_with(|| key.clone());
+                    self.others
+                        .entry(key.id.clone())
+                        .or_insert_with(|| key.clone());
                 }
             }
         }
@@ -47,7 +49,10 @@ impl Memory {
         self.others.retain(|id, key| {
             let ends = there(id) || self.outside.contains(id);
             if !ends {
-                look.wrong(format!("the foreign key {id} ({}) was revoked", key.purpose));
+                look.wrong(format!(
+                    "the foreign key {id} ({}) was revoked",
+                    key.purpose
+                ));
             }
             there(id)
         });
@@ -71,10 +76,16 @@ impl Memory {
                 .wanted
                 .get(&held.uid)
                 .is_some_and(|wanted| wanted.end == End::Lives);
-            let dead = self.ours.get(&held.key).is_some_and(|key| key.gone.is_some());
+            let dead = self
+                .ours
+                .get(&held.key)
+                .is_some_and(|key| key.gone.is_some());
             let excused = self.outside.contains(&held.key) || self.pardoned.contains(&held.uid);
             if lives && dead && !excused {
-                look.wrong(format!("the Secret of {} holds the dead key {}", held.uid, held.key));
+                look.wrong(format!(
+                    "the Secret of {} holds the dead key {}",
+                    held.uid, held.key
+                ));
             }
         }
     }
@@ -85,7 +96,11 @@ impl Memory {
             return Ok(());
         };
         let uid = key.marker.uid.as_str();
-        let Some(wanted) = self.wanted.get(uid).filter(|wanted| wanted.end == End::Lives) else {
+        let Some(wanted) = self
+            .wanted
+            .get(uid)
+            .filter(|wanted| wanted.end == End::Lives)
+        else {
             return Ok(());
         };
         let expired = key.view.expires.is_some_and(|end| end <= now);

@@ -41,7 +41,10 @@ impl Memory {
                 .collect();
             if !left.is_empty() {
                 let left = left.join(", ");
-                look.wrong(format!("ApiKey {} is gone, and left {left}", change.key.name));
+                look.wrong(format!(
+                    "ApiKey {} is gone, and left {left}",
+                    change.key.name
+                ));
             }
         }
         let secret = spec["secret"]["name"].as_str().unwrap_or(&change.key.name);
@@ -65,7 +68,10 @@ fn transitions(look: &mut Look<'_>, change: &Change) {
     };
     let conditions = |object: &Value| {
         let conditions = object.pointer("/status/conditions");
-        conditions.and_then(Value::as_array).cloned().unwrap_or_default()
+        conditions
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default()
     };
     let before = conditions(old);
     for condition in conditions(new) {

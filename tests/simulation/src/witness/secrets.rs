@@ -10,11 +10,7 @@ use crate::kubernetes::Change;
 use crate::manifests::key_of;
 
 impl Memory {
-    pub(super) fn secrets(
-        &mut self,
-        look: &mut Look<'_>,
-        whose: impl Fn(&str) -> Option<KeyView>,
-    ) {
+    pub(super) fn secrets(&mut self, look: &mut Look<'_>, whose: impl Fn(&str) -> Option<KeyView>) {
         for change in look.changes.clone() {
             if change.key.resource == "secrets" {
                 self.secret(look, &change, &whose);
@@ -61,11 +57,17 @@ impl Memory {
             return;
         };
         let Some(marker) = token(&key) else {
-            look.wrong(format!("the Secret of {uid} is given the foreign key {}", key.id));
+            look.wrong(format!(
+                "the Secret of {uid} is given the foreign key {}",
+                key.id
+            ));
             return;
         };
         if marker.uid.as_str() != uid {
-            look.wrong(format!("the Secret of {uid} is given a key of {}", marker.uid));
+            look.wrong(format!(
+                "the Secret of {uid} is given a key of {}",
+                marker.uid
+            ));
         }
         let serial = marker.serial.number();
         let mut earlier = self.held.iter().filter(|held| held.uid == uid);
@@ -93,7 +95,12 @@ impl Memory {
             .into_iter()
             .flatten()
             .map(|owner| text(&owner["uid"]))
-            .chain(named.as_str().and_then(|home| home.rsplit('/').next()).map(str::to_owned));
+            .chain(
+                named
+                    .as_str()
+                    .and_then(|home| home.rsplit('/').next())
+                    .map(str::to_owned),
+            );
         candidates.into_iter().find(|uid| {
             self.wanted.get(uid).is_some_and(|wanted| {
                 wanted.namespace == change.key.namespace && wanted.secret == change.key.name
@@ -119,6 +126,9 @@ fn untouched(look: &mut Look<'_>, change: &Change) {
             .as_deref()
             .is_some_and(|old| old["metadata"]["deletionTimestamp"].is_string());
     if !leaves && plain(change.old.as_deref()) != plain(change.new.as_deref()) {
-        look.wrong(format!("the foreign Secret {} was changed", change.key.name));
+        look.wrong(format!(
+            "the foreign Secret {} was changed",
+            change.key.name
+        ));
     }
 }

@@ -21,7 +21,10 @@ pub(super) fn judge(look: &mut Look<'_>, calls: &[Heard], values: &[String]) {
             shown["data"] = Value::Null;
         }
         if leaks(&shown.to_string()) {
-            look.wrong(format!("{} {} shows a key", change.key.resource, change.key.name));
+            look.wrong(format!(
+                "{} {} shows a key",
+                change.key.resource, change.key.name
+            ));
         }
     }
     for Heard { call, .. } in calls {
