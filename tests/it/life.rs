@@ -4,12 +4,17 @@
 //! What must be true after every effect, [`simulation::witness`] says; here is what must come of
 //! what people do.
 
+mod accounts;
+mod cost;
+mod ending;
 mod making;
+mod rotating;
+mod trouble;
 
 use crate::ladder::Rung;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use simulation::consumer::Habit;
 use simulation::manifests::{self, Address, TEAM};
@@ -19,11 +24,25 @@ use simulation::scene::{OPERATOR, Scene, play};
 pub(crate) type Test = (String, Box<dyn FnOnce() -> Result<()> + Send>);
 
 /// The tests of this rung.
+<<<<<<< HEAD
 pub(crate) fn rung() -> Rung {
     let tests = making::tests().into_iter();
     tests.fold(Rung::new("life"), |rung, (name, body)| {
         rung.apart(name, body)
     })
+=======
+pub(crate) fn tests() -> Vec<Test> {
+    [
+        making::tests(),
+        rotating::tests(),
+        ending::tests(),
+        accounts::tests(),
+        trouble::tests(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+>>>>>>> world
 }
 
 /// A test in a scene of its own, in which the operator is at work.
@@ -45,12 +64,21 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// A day.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// Applies connection and account, as a platform team does beforehand.
-async fn ground(scene: &Scene) -> Result<()> {
+/// Applies the connection, as a platform team does beforehand.
+async fn connect(scene: &Scene) -> Result<()> {
     scene
         .apply(&manifests::credential(&scene.credential()))
         .await?;
     scene.apply(&manifests::server()).await?;
+    scene
+        .until_ready(&Address::server("octopus"), MINUTE)
+        .await?;
+    Ok(())
+}
+
+/// Applies connection and account.
+async fn ground(scene: &Scene) -> Result<()> {
+    connect(scene).await?;
     scene.apply(&manifests::account(json!({}))).await?;
     scene.until_ready(&Address::account("ci"), MINUTE).await?;
     Ok(())
@@ -64,4 +92,24 @@ async fn key(scene: &Scene, name: &str, spec: Value) -> Result<Address> {
     let address = Address::key(name);
     scene.until_ready(&address, MINUTE).await?;
     Ok(address)
+}
+
+/// The Secret holds a key that lives, and no other key of ours does.
+fn only_published(scene: &Scene, secret: &str) -> Result<()> {
+    let published = scene.published(TEAM, secret);
+    let published = published.context("the Secret holds no living key")?;
+    let living = scene.living();
+    ensure!(
+        living == [published.clone()],
+        "the Secret holds {}, and these live: {living:?}",
+        published.id
+    );
+    Ok(())
+}
+
+/// The uid of an object.
+fn uid(scene: &Scene, address: &Address) -> Result<String> {
+    let object = scene.get(address).context("it is gone")?;
+    let uid = object["metadata"]["uid"].as_str();
+    Ok(uid.context("it has no uid")?.to_owned())
 }

@@ -20,6 +20,7 @@ use apikey_operator::plan::marker::Installation;
 use apikey_operator::plan::sweep::{Claim, Scope};
 use apikey_operator::servers::Allowed;
 use http::Method;
+use jiff::Timestamp;
 use kube::Client;
 use serde_json::{Value, json};
 use testbed::twins::Door as Way;
@@ -395,6 +396,11 @@ impl Scene {
         let secret = self.get(&Address::secret(namespace, secret))?;
         let value = manifests::key_of(&secret)?;
         self.twin.look(|twin, now| twin.whose(now, &value))
+    }
+
+    /// What time it is.
+    pub fn now(&self) -> Timestamp {
+        self.world.clock.now()
     }
 
     /// Lets so much time pass.

@@ -1,0 +1,201 @@
+//! Accounts: made, observed, taken over, our own; and the way they go.
+
+use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use simulation::manifests::{self, Address};
+use simulation::scene::Scene;
+use testbed::twins::octopus::AccountView;
+
+use super::{HOUR, MINUTE, Test, connect, key, only_published, test};
+
+pub(super) fn tests() -> Vec<Test> {
+    vec![
+        test("an_observed_account_is_never_changed", observed),
+        test("our_own_account_can_have_keys", own),
+        test("an_account_is_adopted_only_when_asked", adopted),
+        test("a_person_is_never_managed", person),
+        test("an_account_that_is_gone_is_made_anew", made_anew),
+        test("two_service_accounts_on_one_account", two),
+        test("an_account_is_disabled_and_enabled", disabled),
+    ]
+}
+
+/// Applies the account, and waits until it has said something.
+async fn account(scene: &Scene, spec: Value) -> Result<Address> {
+    scene.apply(&manifests::account(spec)).await?;
+    scene.run(MINUTE).await;
+    Ok(Address::account("ci"))
+}
+
+fn view(scene: &Scene, username: &str) -> Result<AccountView> {
+    let view = scene.twin.view();
+    view.account(username).cloned().context("no such account")
+}
+
+/// An administrator makes a service account by hand.
+async fn by_hand(scene: &Scene, username: &str) -> Result<AccountView> {
+    let admin = scene.twin.look(|twin, _| twin.start().admin.key.clone());
+    let body = json!({"Username": username, "DisplayName": "By hand", "IsService": true});
+    let request = http::Request::post("/api/users")
+        .header("X-Octopus-ApiKey", admin)
+        .body(Bytes::from(body.to_string()))?;
+    let answer = scene.twin.send(request).await?;
+    ensure!(answer.status().is_success(), "{}", answer.status());
+    view(scene, username)
+}
+
+async fn observed(scene: Scene) -> Result<()> {
+    connect(&scene).await?;
+    let spec = json!({"management": "Observed", "username": "deployer"});
+    let address = account(&scene, spec).await?;
+    ensure!(
+        scene.reason(&address) == "AccountNotFound",
+        "{}",
+        scene.reason(&address)
+    );
+    let before = by_hand(&scene, "deployer").await?;
+    scene.until_ready(&address, MINUTE * 12).await?;
+    key(&scene, "deploys", json!({})).await?;
+    scene.run(HOUR).await;
+    for address in [Address::key("deploys"), address] {
+        scene.delete(&address).await?;
+        scene.until_gone(&address, MINUTE).await?;
+    }
+    ensure!(view(&scene, "deployer")? == before, "it was changed");
+    ensure!(scene.living().is_empty(), "a key is left");
+    Ok(())
+}
+
+async fn own(scene: Scene) -> Result<()> {
+    connect(&scene).await?;
+    let before = view(&scene, "apikey-operator")?;
+    let address = account(&scene, json!({"management": "Self"})).await?;
+    scene.until_ready(&address, MINUTE).await?;
+    key(&scene, "own", json!({})).await?;
+    only_published(&scene, "own")?;
+    for address in [Address::key("own"), address] {
+        scene.delete(&address).await?;
+        scene.until_gone(&address, MINUTE).await?;
+    }
+    ensure!(view(&scene, "apikey-operator")? == before, "it was changed");
+    Ok(())
+}
+
+async fn adopted(scene: Scene) -> Result<()> {
+    connect(&scene).await?;
+    by_hand(&scene, "team-a.ci").await?;
+    let address = account(&scene, json!({"displayName": "CI"})).await?;
+    ensure!(
+        scene.reason(&address) == "AccountExists",
+        "{}",
+        scene.reason(&address)
+    );
+    ensure!(
+        view(&scene, "team-a.ci")?.display_name == "By hand",
+        "it was changed"
+    );
+    scene
+        .patch(&address, json!({"spec": {"adopt": true}}))
+        .await?;
+    scene.until_ready(&address, MINUTE).await?;
+    ensure!(
+        view(&scene, "team-a.ci")?.display_name == "CI",
+        "it was not changed"
+    );
+    key(&scene, "deploys", json!({})).await?;
+    for address in [Address::key("deploys"), address] {
+        scene.delete(&address).await?;
+        scene.until_gone(&address, MINUTE).await?;
+    }
+    ensure!(
+        view(&scene, "team-a.ci").is_ok(),
+        "what was adopted was deleted"
+    );
+    ensure!(scene.living().is_empty(), "a key is left");
+    Ok(())
+}
+
+async fn person(scene: Scene) -> Result<()> {
+    connect(&scene).await?;
+    let spec = json!({"username": "admin", "adopt": true});
+    let address = account(&scene, spec).await?;
+    ensure!(
+        scene.reason(&address) == "AccountExists",
+        "{}",
+        scene.reason(&address)
+    );
+    scene.apply(&manifests::key("deploys", json!({}))).await?;
+    scene.run(HOUR).await;
+    ensure!(scene.living().is_empty(), "a key was made");
+    scene.delete(&Address::key("deploys")).await?;
+    scene.delete(&address).await?;
+    scene.until_gone(&address, MINUTE).await?;
+    ensure!(view(&scene, "admin").is_ok());
+    Ok(())
+}
+
+async fn made_anew(scene: Scene) -> Result<()> {
+    connect(&scene).await?;
+    let address = account(&scene, json!({})).await?;
+    let deploys = key(&scene, "deploys", json!({})).await?;
+    scene.run(MINUTE).await;
+    let first = view(&scene, "team-a.ci")?;
+    for key in scene.living() {
+        scene.witness.outside(&key.id);
+    }
+    let end = testbed::twins::octopus::Change::Delete {
+        user: first.id.clone(),
+    };
+    scene.twin.change(end)?;
+    scene.run(MINUTE * 30).await;
+    scene.until_ready(&address, MINUTE).await?;
+    scene.until_ready(&deploys, MINUTE).await?;
+    ensure!(view(&scene, "team-a.ci")?.id != first.id);
+    only_published(&scene, "deploys")
+}
+
+async fn two(scene: Scene) -> Result<()> {
+    connect(&scene).await?;
+    let first = account(&scene, json!({"username": "shared"})).await?;
+    scene.until_ready(&first, MINUTE).await?;
+    let mut second = manifests::account(json!({"username": "shared", "adopt": true}));
+    second["metadata"]["name"] = json!("late");
+    scene.apply(&second).await?;
+    let second = Address::account("late");
+    scene.run(MINUTE).await;
+    ensure!(
+        scene.reason(&second) == "AccountConflict",
+        "{}",
+        scene.reason(&second)
+    );
+    ensure!(scene.says(&first, "Ready", "True"), "the first one lost it");
+    // The second one goes without the account.
+    scene.delete(&second).await?;
+    scene.until_gone(&second, MINUTE).await?;
+    ensure!(view(&scene, "shared").is_ok(), "the account went");
+    Ok(())
+}
+
+async fn disabled(scene: Scene) -> Result<()> {
+    connect(&scene).await?;
+    let address = account(&scene, json!({})).await?;
+    scene.apply(&manifests::key("deploys", json!({}))).await?;
+    let deploys = Address::key("deploys");
+    scene.until_ready(&deploys, MINUTE).await?;
+    scene
+        .patch(&address, json!({"spec": {"disabled": true}}))
+        .await?;
+    scene.run(MINUTE).await;
+    ensure!(!view(&scene, "team-a.ci")?.is_active, "it is enabled");
+    ensure!(
+        scene.reason(&deploys) == "AccountDisabled",
+        "{}",
+        scene.reason(&deploys)
+    );
+    scene
+        .patch(&address, json!({"spec": {"disabled": false}}))
+        .await?;
+    scene.until_ready(&deploys, MINUTE).await?;
+    only_published(&scene, "deploys")
+}

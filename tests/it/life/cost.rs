@@ -1,0 +1,47 @@
+//! What the operator asks of its surroundings, counted at the doors.
+
+use simulation::effect::Door;
+use simulation::kubernetes::Durability;
+use simulation::scene::{OPERATOR, Scene};
+
+/// So many requests of each kind. Events are not counted.
+#[derive(Debug, Default)]
+pub(super) struct Cost {
+    /// Writes to Kubernetes that last.
+    pub(super) writes: usize,
+    /// Writes that are only tried.
+    pub(super) rehearsals: usize,
+    /// Reads of one object, past the watches.
+    pub(super) reads: usize,
+    /// Requests to the deploy server.
+    pub(super) calls: usize,
+    /// Lists of an account's keys, first pages.
+    pub(super) lists: usize,
+}
+
+impl Cost {
+    /// What the operator has asked since a mark.
+    pub(super) fn since(scene: &Scene, mark: usize) -> Self {
+        let mut cost = Self::default();
+        for heard in scene.calls(OPERATOR, mark) {
+            let call = &heard.call;
+            match call.door {
+                Door::Server(_) => {
+                    cost.calls += 1;
+                    let lists = call.path.ends_with("/apikeys") && !call.is_effect();
+                    cost.lists += usize::from(lists && call.query.contains("skip=0"));
+                }
+                Door::Kubernetes if call.path.contains("/events") => {}
+                Door::Kubernetes if !call.is_effect() => {
+                    let one = call.target().is_some_and(|target| target.name.is_some());
+                    cost.reads += usize::from(one);
+                }
+                Door::Kubernetes if call.durability == Durability::Rehearsed => {
+                    cost.rehearsals += 1;
+                }
+                Door::Kubernetes => cost.writes += 1,
+            }
+        }
+        cost
+    }
+}
