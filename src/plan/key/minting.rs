@@ -119,8 +119,9 @@ pub(super) fn publication(seen: &Seen, intent: &Intent, key: &Published) -> Publ
         }
     }
     let old = predecessor(seen).map(|old| (old.serial, old.id.clone(), old.expires_at));
-    if let Some((serial, id, expires_at)) = old.or_else(|| mirrored_predecessor(seen)) {
-        replaced.retain(|key| key.id != id);
+    if let Some((serial, id, expires_at)) = old.or_else(|| mirrored_predecessor(seen))
+        && replaced.iter().all(|key| key.id != id)
+    {
         replaced.push(Retiring {
             serial,
             id,

@@ -390,6 +390,21 @@ fn t17_status_alone_revokes_nothing() {
 }
 
 #[test]
+fn a_forged_status_and_a_lost_secret_shorten_no_overlap() {
+    Schedule::new(SPEC)
+        .one_key()
+        .wait(700)
+        .deed(Deed::ForgeStatus)
+        .deed(Deed::DeleteSecret)
+        .rest(B)
+        .then(|world| holds(world, "k2"))
+        .wait(240)
+        .rest(B)
+        .then(|world| lives(world, "k1"))
+        .end();
+}
+
+#[test]
 fn an_older_intent_applied_every_minute_is_no_mint_loop() {
     let mut schedule = Schedule::new(SPEC).one_key().deed(Deed::Rotate).rest(A);
     for _ in 0..60 {

@@ -12,8 +12,8 @@ use crate::plan::record::{Serial, Uid};
 use super::stop;
 use crate::plan::key::tests::build::*;
 
-/// A pass up to the key that the server has just made.
-fn minted(text: String) -> Seen {
+/// A pass up to the rehearsal of its attempt.
+fn rehearsed() -> Seen {
     let seen = seen().0;
     let step = plan(&seen).step;
     let Step::Open(intent) = step.clone() else {
@@ -24,14 +24,19 @@ fn minted(text: String) -> Seen {
     object.finalizer = Finalizer::Present;
     let seen = fold(seen, &step, Done::Written(Box::new(object)));
     let base = Box::new(seen.base.clone());
-    let seen = fold(
+    fold(
         seen,
         &Step::Rehearse,
         Done::Rehearsed {
             secret: Secret::Absent,
             base,
         },
-    );
+    )
+}
+
+/// A pass up to the key that the server has just made.
+fn minted(text: String) -> Seen {
+    let seen = rehearsed();
     let step = plan(&seen).step;
     let Step::Mint(order) = &step else {
         panic!("{step:?}")
@@ -107,6 +112,48 @@ fn an_unwanted_key_that_is_in_the_secret_after_all_is_not_revoked() {
         "Record",
         "never the id that the Secret names"
     );
+}
+
+#[test]
+fn what_is_settled_is_known_without_waiting() {
+    let seen = seen().settled(1, days(1));
+    let settled = |step: &Step, done| fold(seen.clone().0, step, done).settled;
+    let open = Step::Open(seen.0.object.intent.ours().unwrap().clone());
+    let unanswered = || Done::Failed(Setback::of(&Fault::Uncertain("cut".to_owned())));
+    let refused = || Done::Failed(Setback::of(&Fault::Rejected("no".to_owned())));
+    assert_eq!(
+        settled(&open, unanswered()),
+        Some(nonce(1)),
+        "nobody minted for it"
+    );
+    assert_eq!(
+        settled(&Step::Unpublish, Done::Unpublished),
+        Some(nonce(1)),
+        "the Secret said so"
+    );
+
+    let attempt = rehearsed();
+    let Step::Mint(order) = plan(&attempt).step else {
+        panic!()
+    };
+    let mint = |done| fold(attempt.clone(), &Step::Mint(order.clone()), done).settled;
+    assert_eq!(mint(refused()), Some(nonce(99)), "answered");
+    assert_eq!(mint(unanswered()), None, "it may land");
+}
+
+#[test]
+fn a_revoked_key_is_not_named_any_more() {
+    let seen = seen()
+        .settled(2, mins(4))
+        .retiring_in_status(1, -secs(9))
+        .list(mins(4) - secs(20), &[(1, days(2)), (2, mins(4))])
+        .live()
+        .0;
+    let step = plan(&seen).step;
+    assert_eq!(word(&step), "Revoke k1 Retired");
+    let seen = fold(seen, &step, Done::Revoked(id(1)));
+    assert!(status::wanted(&seen).retiring.is_empty());
+    assert_eq!(word(&plan(&seen).step), "Record");
 }
 
 #[test]
