@@ -105,13 +105,29 @@ impl Ctx {
     /// What is known of a connection. What was found of a former one of the same name counts for
     /// nothing.
     fn connected(&self, place: &Place) -> Connected {
-        let Stores { servers, cluster_servers, .. } = &self.stores;
+        let Stores {
+            servers,
+            cluster_servers,
+            ..
+        } = &self.stores;
         let uid = if let Some(namespace) = &place.namespace {
             let found = servers.get(&ObjectRef::new(&place.name).within(namespace));
-            found.and_then(|server| server.0.as_ref().ok().map(|server| facts::uid(&server.metadata)))
+            found.and_then(|server| {
+                server
+                    .0
+                    .as_ref()
+                    .ok()
+                    .map(|server| facts::uid(&server.metadata))
+            })
         } else {
             let found = cluster_servers.get(&ObjectRef::new(&place.name));
-            found.and_then(|server| server.0.as_ref().ok().map(|server| facts::uid(&server.metadata)))
+            found.and_then(|server| {
+                server
+                    .0
+                    .as_ref()
+                    .ok()
+                    .map(|server| facts::uid(&server.metadata))
+            })
         };
         let Some(uid) = uid else {
             return Connected::Absent;

@@ -24,25 +24,18 @@ use simulation::scene::{OPERATOR, Scene, play};
 pub(crate) type Test = (String, Box<dyn FnOnce() -> Result<()> + Send>);
 
 /// The tests of this rung.
-<<<<<<< HEAD
 pub(crate) fn rung() -> Rung {
-    let tests = making::tests().into_iter();
-    tests.fold(Rung::new("life"), |rung, (name, body)| {
-        rung.apart(name, body)
-    })
-=======
-pub(crate) fn tests() -> Vec<Test> {
-    [
+    let tests = [
         making::tests(),
         rotating::tests(),
         ending::tests(),
         accounts::tests(),
         trouble::tests(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
->>>>>>> world
+    ];
+    let tests = tests.into_iter().flatten();
+    tests.fold(Rung::new("life"), |rung, (name, body)| {
+        rung.apart(name, body)
+    })
 }
 
 /// A test in a scene of its own, in which the operator is at work.

@@ -183,9 +183,10 @@ pub fn server() -> Value {
 }
 
 /// The team's account, with more in its spec.
+#[expect(clippy::needless_pass_by_value, reason = "manifests are written in place")]
 pub fn account(more: Value) -> Value {
     let mut spec = json!({"serverRef": {"kind": "DeployServer", "name": "octopus"}});
-    merge(&mut spec, more);
+    merge(&mut spec, &more);
     json!({
         "apiVersion": "apikeys.dev/v1alpha1", "kind": "ServiceAccount",
         "metadata": {"name": "ci", "namespace": TEAM},
@@ -194,9 +195,10 @@ pub fn account(more: Value) -> Value {
 }
 
 /// A key of the team's account, with more in its spec.
+#[expect(clippy::needless_pass_by_value, reason = "manifests are written in place")]
 pub fn key(name: &str, more: Value) -> Value {
     let mut spec = json!({"serviceAccountRef": {"name": "ci"}});
-    merge(&mut spec, more);
+    merge(&mut spec, &more);
     json!({
         "apiVersion": "apikeys.dev/v1alpha1", "kind": "ApiKey",
         "metadata": {"name": name, "namespace": TEAM},
@@ -215,6 +217,6 @@ pub fn encoded(text: &str) -> String {
     STANDARD.encode(text)
 }
 
-fn merge(into: &mut Value, more: Value) {
-    json_patch::merge(into, &more);
+fn merge(into: &mut Value, more: &Value) {
+    json_patch::merge(into, more);
 }

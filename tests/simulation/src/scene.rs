@@ -285,12 +285,12 @@ impl Scene {
     }
 
     /// Somebody has something to complain of.
-    pub fn complain(&self, what: String) {
-        let at = self.world.clock.now();
+    pub fn complain(&self, mut what: String) {
+        what.insert_str(0, &format!("{} ", self.world.clock.now()));
         self.complaints
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(format!("{at} {what}"));
+            .push(what);
     }
 
     /// Applies a manifest, as a person does.
@@ -317,8 +317,8 @@ impl Scene {
     /// # Errors
     /// When the API server refuses it.
     pub async fn patch_status(&self, address: &Address, patch: Value) -> Result<Value> {
-        let path = format!("{}/status", address.path());
-        self.ask(Method::PATCH, &path, MERGE, &patch).await
+        let status = format!("{}/status", address.path());
+        self.ask(Method::PATCH, &status, MERGE, &patch).await
     }
 
     /// Puts an object back as a manifest has it: annotations and finalizers of others go.

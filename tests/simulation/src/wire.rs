@@ -77,7 +77,7 @@ impl Transport for Wires {
             }
             Ok(answer)
         };
-        let answer = self.recorder.pass(call, |body| body, perform).await;
+        let answer = Box::pin(self.recorder.pass(call, |body| body, perform)).await;
         answer.map_err(|cut| match cut {
             Cut::Unsent => transport::Cut::NotSent("the connection was refused".to_owned()),
             Cut::Uncertain => transport::Cut::NoAnswer("the connection broke".to_owned()),

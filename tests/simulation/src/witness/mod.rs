@@ -119,8 +119,9 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    fn wrong(&mut self, what: String) {
-        self.wrong.push(format!("{} {what}", self.now));
+    fn wrong(&mut self, mut what: String) {
+        what.insert_str(0, &format!("{} ", self.now));
+        self.wrong.push(what);
     }
 }
 
