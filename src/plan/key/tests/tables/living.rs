@@ -34,6 +34,15 @@ fn a_living_key() {
             READY,
         ),
         (
+            "in the Secret, not yet in status, and due for rotation",
+            seen()
+                .intent(1, days(21))
+                .published(1, days(21))
+                .list(secs(30), &[(1, days(21))]),
+            "Record",
+            READY,
+        ),
+        (
             "status is ahead of the Secret that the cache shows",
             seen()
                 .intent(2, secs(9))
