@@ -33,20 +33,19 @@ struct Saying {
 struct Leak {
     place: &'static str,
     form: &'static str,
-    canary: String,
 }
+
+/// A form of a canary: its name and its bytes.
+type Form = (&'static str, Vec<u8>);
 
 /// Looks for every form of every canary.
 fn leaks(canaries: &[String], sayings: &[Saying]) -> Vec<Leak> {
     // By their first bytes, so that a long saying is walked over once.
-    let mut forms: HashMap<[u8; WINDOW], Vec<(&'static str, Vec<u8>, &String)>> = HashMap::new();
+    let mut forms: HashMap<[u8; WINDOW], Vec<Form>> = HashMap::new();
     for canary in canaries {
         for (form, bytes) in encodings(canary) {
-            if let Some(head) = bytes.first_chunk() {
-                forms
-                    .entry(*head)
-                    .or_default()
-                    .push((form, bytes.clone(), canary));
+            if let Some(head) = bytes.first_chunk().copied() {
+                forms.entry(head).or_default().push((form, bytes));
             }
         }
     }
@@ -55,15 +54,10 @@ fn leaks(canaries: &[String], sayings: &[Saying]) -> Vec<Leak> {
         for at in 0..saying.text.len().saturating_sub(WINDOW - 1) {
             let rest = &saying.text[at..];
             let head: Option<&[u8; WINDOW]> = rest.first_chunk();
-            for (form, bytes, canary) in head.and_then(|head| forms.get(head)).into_iter().flatten()
-            {
+            for (form, bytes) in head.and_then(|head| forms.get(head)).into_iter().flatten() {
                 if rest.starts_with(bytes) {
-                    let (place, canary) = (saying.place, (*canary).clone());
-                    found.push(Leak {
-                        place,
-                        form,
-                        canary,
-                    });
+                    let place = saying.place;
+                    found.push(Leak { place, form });
                 }
             }
         }
@@ -96,7 +90,7 @@ fn encodings(text: &str) -> Vec<(&'static str, Vec<u8>)> {
         let shifted = [&vec![0; shift], bytes].concat();
         let encoded = base64(&shifted);
         let from = (shift * 8).div_ceil(6);
-        let to = encoded.len() - (shifted.len() % 3 != 0) as usize;
+        let to = encoded.len() - usize::from(shifted.len() % 3 != 0);
         forms.push(("base64", encoded[from..to].to_vec()));
     }
     forms
@@ -149,7 +143,7 @@ fn every_form_is_found() -> Result<()> {
     for (form, text) in planted {
         let shown = String::from_utf8_lossy(&text).into_owned();
         let found = leaks(
-            &[canary.clone()],
+            std::slice::from_ref(&canary),
             &[Saying {
                 place: "a test",
                 text,

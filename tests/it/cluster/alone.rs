@@ -281,7 +281,7 @@ async fn accounted_for(case: &Case) -> Result<()> {
     let uids: BTreeSet<String> = keys
         .iter()
         .filter(|key| !going(key))
-        .filter_map(|key| key.uid())
+        .filter_map(kube::ResourceExt::uid)
         .collect();
     let mut published = 0;
     let mut strays = 0;

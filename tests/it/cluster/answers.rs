@@ -196,8 +196,8 @@ async fn redirected(case: Arc<Case>) -> Result<()> {
 
 /// An account whose creation got no answer is ours all the same.
 async fn cut_before_the_account(case: Arc<Case>) -> Result<()> {
-    let make = Rule::new(Fault::CutAfter).on("POST", "/api/users").next(1);
-    case.twin.fault(make);
+    let rule = Rule::new(Fault::CutAfter).on("POST", "/api/users").next(1);
+    case.twin.fault(rule);
     case.apply(&case.whole()).await?;
     case.healed(1).await?;
     let made = case.twin.done(Effect::MakeAccount);

@@ -32,7 +32,7 @@ pub(crate) enum Plane {
     /// That of the whole run.
     Shared(Arc<Ground>),
     /// One for this stage alone.
-    Own(ControlPlane),
+    Own(Box<ControlPlane>),
 }
 
 impl Plane {
@@ -41,7 +41,7 @@ impl Plane {
         // What is missing on this machine is missing here too.
         ground.control_plane().await?;
         let binaries = Binaries::obtain().await?;
-        Ok(Self::Own(ControlPlane::start(&binaries).await?))
+        Ok(Self::Own(Box::new(ControlPlane::start(&binaries).await?)))
     }
 
     async fn get(&self) -> Result<&ControlPlane> {

@@ -183,7 +183,10 @@ pub fn server() -> Value {
 }
 
 /// The team's account, with more in its spec.
-#[expect(clippy::needless_pass_by_value, reason = "manifests are written in place")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "manifests are written in place"
+)]
 pub fn account(more: Value) -> Value {
     let mut spec = json!({"serverRef": {"kind": "DeployServer", "name": "octopus"}});
     merge(&mut spec, &more);
@@ -195,7 +198,10 @@ pub fn account(more: Value) -> Value {
 }
 
 /// A key of the team's account, with more in its spec.
-#[expect(clippy::needless_pass_by_value, reason = "manifests are written in place")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "manifests are written in place"
+)]
 pub fn key(name: &str, more: Value) -> Value {
     let mut spec = json!({"serviceAccountRef": {"name": "ci"}});
     merge(&mut spec, &more);
