@@ -43,6 +43,9 @@ const PROOFS: [Duration; 4] = [
 ];
 /// How long a Publish without an answer rests before the same write is sent again.
 const BREATH: Duration = Duration::from_secs(2);
+/// How long a watch is waited for that is behind our own writes, before what it would bring is read
+/// live. It mostly takes milliseconds.
+const WATCH_WAIT: Duration = Duration::from_secs(1);
 /// How often a pass may find its objects changed by somebody else.
 const MOST_STALE: usize = 3;
 
@@ -57,6 +60,8 @@ pub struct Memory {
     settled: Option<Nonce>,
     /// A setback that is waited out.
     patience: Option<Patience>,
+    /// Since when the watches are behind our own writes.
+    behind: Option<Timestamp>,
 }
 
 /// What a pass holds in its hands besides the facts.
@@ -77,6 +82,10 @@ pub async fn reconcile(ctx: &Ctx, object: ApiKey) -> Action {
     let uid = facts::uid(&object.metadata);
     let mut memory = ctx.memories.keys.get(&uid).unwrap_or_default();
     let mut object = object;
+    if awaits_watches(ctx, &object, &mut memory) {
+        ctx.memories.keys.set(uid, memory);
+        return Action::requeue(WATCH_WAIT);
+    }
     let mut freshness = Freshness::Cached;
     for _ in 0..MOST_STALE {
         if is_older(&object.metadata, memory.version.as_deref()) {
@@ -132,6 +141,35 @@ async fn live(ctx: &Ctx, object: &ApiKey) -> Answer<Option<ApiKey>> {
     Ok(found.filter(|found| found.metadata.uid == object.metadata.uid))
 }
 
+/// Whether what we wrote last is still on its way through the watches, which then wake this ApiKey:
+/// what comes by itself in a moment is not read live.
+fn awaits_watches(ctx: &Ctx, object: &ApiKey, memory: &mut Memory) -> bool {
+    let secret = cached_secret(ctx, object);
+    let behind = is_older(&object.metadata, memory.version.as_deref())
+        || is_behind(secret.as_deref(), memory);
+    if !behind {
+        memory.behind = None;
+        return false;
+    }
+    let now = ctx.clock.now();
+    let since = *memory.behind.get_or_insert(now);
+    SignedDuration::try_from(WATCH_WAIT).is_ok_and(|wait| now < after(since, wait))
+}
+
+fn cached_secret(ctx: &Ctx, object: &ApiKey) -> Option<Arc<PartialObjectMeta<Secret>>> {
+    let namespace = object.namespace().unwrap_or_default();
+    let reference = ObjectRef::new(&secret_name(object)).within(&namespace);
+    ctx.stores.secrets.get(&reference)
+}
+
+/// Whether the watch of Secrets is behind what we wrote, or somebody has deleted the Secret since.
+fn is_behind(cached: Option<&PartialObjectMeta<Secret>>, memory: &Memory) -> bool {
+    match cached {
+        Some(cached) => is_older(&cached.metadata, memory.secret.as_deref()),
+        None => memory.secret.is_some(),
+    }
+}
+
 /// The Secret of the ApiKey's choice: from the watch, or live where the watch is behind.
 async fn secret(
     ctx: &Ctx,
@@ -141,16 +179,8 @@ async fn secret(
 ) -> Answer<Option<PartialObjectMeta<Secret>>> {
     let namespace = object.namespace().unwrap_or_default();
     let name = secret_name(object);
-    let cached = ctx
-        .stores
-        .secrets
-        .get(&ObjectRef::new(&name).within(&namespace));
-    let behind = match (&cached, &memory.secret) {
-        (Some(cached), seen) => is_older(&cached.metadata, seen.as_deref()),
-        (None, Some(_)) => true,
-        (None, None) => false,
-    };
-    if behind || freshness == Freshness::Live {
+    let cached = cached_secret(ctx, object);
+    if is_behind(cached.as_deref(), memory) || freshness == Freshness::Live {
         return ctx.cluster.secret(&namespace, &name).await;
     }
     Ok(cached.map(|cached| (*cached).clone()))

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use jiff::SignedDuration;
+use kube::api::DynamicObject;
 use testbed::control_plane::{AuditEvent, Verb};
 use testbed::twins::{Effect, Entry};
 
-use crate::cluster::{Account, Case, Key, Stage, Stages, USER};
+use crate::cluster::{Account, Case, Key, Server, Stage, Stages, USER};
 use crate::ladder::Rung;
 
 /// How often accounts are compared with their server here: the shortest that there is.
@@ -90,18 +91,18 @@ async fn an_idle_account_of_many_keys(stage: &Arc<Stage>) -> Result<()> {
         journal.retain(|entry| entry.effect == Effect::ListKeys);
         journal
     };
-    // Counts are written at the resync after the last key was made; after that nothing is news.
-    let settled = lists(&case).len() + 2;
-    case.shown("two resyncs", |case| {
-        (lists(case).len() >= settled).then_some(())
-    })
-    .await?;
-    case.ready(Account("ci")).await?;
+    // Counts are written at the resync after the last key was made; then nothing is news.
+    let counts = |object: Option<&DynamicObject>| {
+        (object?.data["status"]["keys"]["managed"] == KEYS).then_some(())
+    };
+    for object in [Account("ci"), Server("octopus")] {
+        case.until(object, "counts its keys", counts).await?;
+    }
     case.twin.forget();
     let (before, _) = asked(&case, 0).await?;
     let seen = case
-        .shown("three resyncs", |case| {
-            Some(lists(case)).filter(|seen| seen.len() >= 3)
+        .shown("two resyncs", |case| {
+            Some(lists(case)).filter(|seen| seen.len() >= 2)
         })
         .await?;
     let (_, events) = asked(&case, before).await?;

@@ -326,10 +326,7 @@ async fn deleted_from_outside(case: Arc<Case>) -> Result<()> {
         case.account_id(&name(case)).ok().filter(|id| *id != first)
     })
     .await?;
-    case.shown("another key", |case| {
-        (case.living().len() == 1).then_some(())
-    })
-    .await?;
+    case.has_serial(Key("ci"), 2).await?;
     case.healed(2).await
 }
 

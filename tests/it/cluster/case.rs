@@ -408,6 +408,15 @@ impl Case {
         .await
     }
 
+    /// Waits until a key has this serial.
+    pub(crate) async fn has_serial(&self, key: Object<'_>, serial: u64) -> Result<()> {
+        let what = format!("has serial {serial}");
+        self.until(key, &what, |found| {
+            (found?.data["status"]["current"]["serial"] == serial).then_some(())
+        })
+        .await
+    }
+
     /// Waits until the object is not there.
     pub(crate) async fn gone(&self, object: Object<'_>) -> Result<()> {
         self.until(object, "is gone", |found| found.is_none().then_some(()))

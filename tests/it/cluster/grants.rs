@@ -349,8 +349,8 @@ async fn unoffered_secrets_field_by_field(case: Arc<Case>) -> Result<()> {
     case.apply(&[case.offered(&case.start.operator.key)])
         .await?;
     let ca = "tls: {caRef: {kind: Secret, name: precious0, key: api-key}}";
-    case.apply(&[at("ca", &format!("{}, {ca}", reference("octopus")))])
-        .await?;
+    let over_tls = at("ca", &format!("{}, {ca}", reference("octopus")));
+    case.apply(&[over_tls.replace("http:", "https:")]).await?;
     case.says_any(Server("ca"), " ").await?;
     let shown = case.get(Server("ca")).await?;
     ensure!(!serde_json::to_string(&shown)?.contains(precious));

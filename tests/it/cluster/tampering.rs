@@ -158,10 +158,7 @@ async fn older_intents(case: Arc<Case>) -> Result<()> {
     let older = intent(&case).await?;
     case.annotate(Key("ci"), &[("apikeys.dev/rotate", Some("once"))])
         .await?;
-    case.until(Key("ci"), "is rotated", |found| {
-        (found?.data["status"]["serial"] == 2).then_some(())
-    })
-    .await?;
+    case.has_serial(Key("ci"), 2).await?;
     case.ready(Key("ci")).await?;
     for _ in 0..10 {
         case.annotate(Key("ci"), &[(INTENT, Some(&older))]).await?;
