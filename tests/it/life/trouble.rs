@@ -199,7 +199,8 @@ async fn credential(scene: Scene) -> Result<()> {
     let mut unoffered = manifests::credential(&scene.credential());
     unoffered["metadata"]["labels"] = json!({});
     scene.apply(&unoffered).await?;
-    scene.run(MINUTE * 7).await;
+    // What is not offered is not watched: it is found at the next resync.
+    scene.run(MINUTE * 11).await;
     ensure!(
         scene.reason(&server) == "CredentialNotOffered",
         "{}",

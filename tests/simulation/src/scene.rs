@@ -46,8 +46,10 @@ pub const OPERATOR: &str = "operator";
 pub const PERSON: &str = "person";
 /// The installation that all operators of a scene belong to.
 pub const INSTALLATION: &str = "simulated";
-/// How often something that is waited for is looked at.
+/// How often something that is waited for is looked at: at first, and after a while.
 const GLANCE: Duration = Duration::from_millis(50);
+const LATER_GLANCE: Duration = Duration::from_secs(1);
+const A_WHILE: Duration = Duration::from_secs(5);
 
 /// How long a request to the Kubernetes API is on its way, and its answer.
 const KUBERNETES_AWAY: Duration = Duration::from_millis(2);
@@ -423,7 +425,12 @@ impl Scene {
             if began.elapsed() >= limit {
                 bail!("not so within {limit:?}: {what}");
             }
-            sleep(GLANCE).await;
+            let glance = if began.elapsed() < A_WHILE {
+                GLANCE
+            } else {
+                LATER_GLANCE
+            };
+            sleep(glance).await;
         }
         Ok(began.elapsed())
     }
