@@ -197,7 +197,7 @@ async fn credential(scene: Scene) -> Result<()> {
         scene.reason(&server)
     );
     let mut unoffered = manifests::credential(&scene.credential());
-    unoffered["metadata"]["labels"] = json!({});
+    unoffered["metadata"]["labels"] = json!({"team": "a"});
     scene.apply(&unoffered).await?;
     // What is not offered is not watched: it is found at the next resync.
     scene.run(MINUTE * 11).await;
