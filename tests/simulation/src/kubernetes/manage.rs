@@ -201,8 +201,9 @@ impl Store {
         let mut new = old.as_ref().clone();
         merge(&schema, &mut new, &config);
         for path in held.unwrap_or_default() {
-            let elsewhere = list.iter().any(|entry| entry.fields.contains(&path));
-            if !mine.fields.contains(&path) && !elsewhere {
+            // An empty map is a leaf until something is put into it.
+            let has = |entry: &Entry| entry.fields.iter().any(|field| field.starts_with(&path));
+            if !has(&mine) && !list.iter().any(has) {
                 remove(&schema, &mut new, &path);
             }
         }
