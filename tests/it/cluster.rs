@@ -100,9 +100,12 @@ macro_rules! rows {
 }
 use rows;
 
+/// Rows that are played together, and their name.
+type Table = (&'static str, &'static [fn() -> Vec<Row>]);
+
 /// The rung.
 pub(crate) fn rung(stages: &Stages) -> Rung {
-    let tables: [(_, &[fn() -> Vec<Row>]); _] = [
+    let tables: [Table; _] = [
         ("long", &[endings::long, answers::long, tampering::long]),
         (
             "servers",

@@ -295,7 +295,7 @@ async fn renamed_from_outside(case: Arc<Case>) -> Result<()> {
     case.says(
         Account("ci"),
         Reason::AccountNotFound,
-        "is called renamed on the server",
+        "on the server. Give it that name there",
     )
     .await?;
     case.apply(&[case.key_named("second", "")]).await?;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use apikey_operator::api::conditions::Reason;
 use serde_json::json;
-use testbed::twins::octopus::{Change, Life};
+use testbed::twins::octopus::Change;
 use testbed::twins::{Effect, Fault, Rule};
 
 use super::case::{Account, Case, Home, Key, Sealed, Server};
@@ -13,11 +13,7 @@ use super::{Row, rows};
 
 /// Those that rest on the minute within which a mint may land.
 pub(super) fn long() -> Vec<Row> {
-    rows![
-        late_mint_and_delete,
-        never_expires_and_goes,
-        revoked_on_the_server,
-    ]
+    rows![late_mint_and_delete, revoked_on_the_server,]
 }
 
 pub(super) fn rows() -> Vec<Row> {
@@ -332,38 +328,5 @@ async fn late_mint_and_delete(case: Arc<Case>) -> Result<()> {
             .account(&format!("{}.ci", case.namespace))
             .is_none()
     );
-    Ok(())
-}
-
-/// `rotation.mode: Never`: the key ends, the Secret goes, and then the object.
-async fn never_expires_and_goes(case: Arc<Case>) -> Result<()> {
-    let [credential, server, account, _] = case.whole();
-    let once = "lifetime: 1m, rotation: {mode: Never}";
-    let goes = format!("{once}, ttlAfterFinished: 3s");
-    case.apply(&[
-        credential,
-        server,
-        account,
-        case.key(once),
-        case.key_named("goes", &goes),
-    ])
-    .await?;
-    case.ready(Key("ci")).await?;
-    case.ready(Key("goes")).await?;
-    case.healed_of(2)?;
-    let value = case.value("ci").await?;
-    case.says(Key("ci"), Reason::Expired, "The key has reached its end")
-        .await?;
-    ensure!(case.entries("ci").await?.is_none() && case.works(&value).is_none());
-    case.gone(Key("goes")).await?;
-    let keys = case.twin.view().keys;
-    let lives = keys
-        .iter()
-        .any(|key| key.purpose.contains("ako1.") && key.life == Life::Alive);
-    ensure!(!lives && case.minted() == 2, "{keys:?}");
-    let finished = case.get(Key("ci")).await?;
-    finished.data["status"]["finishedAt"]
-        .as_str()
-        .context("it does not say when")?;
     Ok(())
 }

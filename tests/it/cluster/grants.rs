@@ -282,7 +282,8 @@ async fn annotations_before_the_account(case: Arc<Case>) -> Result<()> {
         );
         let before = strangers(&case);
         case.apply(&[forged, case.key("")]).await?;
-        case.says_any(Key("ci"), "on the server, not").await?;
+        case.says_any(Key("ci"), "on the server. Give it that name there")
+            .await?;
         case.delete(Account("ci")).await?;
         case.delete(Key("ci")).await?;
         case.gone(Key("ci")).await?;
