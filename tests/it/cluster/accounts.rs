@@ -302,7 +302,7 @@ async fn renamed_from_outside(case: Arc<Case>) -> Result<()> {
     case.says(
         Key("second"),
         Reason::WaitingForAccount,
-        "is called renamed",
+        "Give it that name there",
     )
     .await?;
     case.change(Change::Rename {
