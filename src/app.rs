@@ -17,6 +17,7 @@ use crate::api::{ClusterDeployServer, DeployServer};
 use crate::clock::{Clock, Entropy, OsEntropy, SystemClock};
 use crate::controllers::cluster::Cluster;
 pub use crate::controllers::facts::Stamp;
+use crate::controllers::lanes::Lanes;
 use crate::controllers::report::Reporter;
 use crate::controllers::watch::{self, Bells, Guarded, Queues, Stores};
 use crate::controllers::{self, Ctx, Doors, Memories};
@@ -26,9 +27,6 @@ use crate::plan::marker::Installation;
 use crate::plan::sweep::{Claim, Scope};
 use crate::servers::transport::{BadTrust, Network, Transport, Trust};
 use crate::servers::{Allowed, Turns};
-
-/// How many passes of one kind run at the same time.
-const CONCURRENCY: u16 = 16;
 
 /// What whoever starts the operator decides.
 #[derive(Debug, Clone)]
@@ -103,7 +101,10 @@ pub async fn run(
         metrics.clone(),
         ending.clone(),
     ));
-    let identity = identity(&settings, &config).await?;
+    let identity = tokio::select! {
+        identity = identity(&settings, &config) => identity?,
+        () = stop.cancelled() => return Ok(()),
+    };
     tracing::info!(
         installation = identity.claim.installation.as_str(),
         namespace = identity.own_namespace,
@@ -126,21 +127,35 @@ pub async fn run(
     Ok(())
 }
 
-/// Cancelled by the first SIGTERM or Ctrl-C; passes that have begun are finished.
-///
-/// # Errors
-/// When signals cannot be listened to.
-pub fn signals() -> anyhow::Result<CancellationToken> {
-    let stop = CancellationToken::new();
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let cancel = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        tracing::info!("asked to end: passes that have begun are finished");
-        cancel.cancel();
-    });
-    Ok(stop)
+/// What SIGTERM and Ctrl-C ask for.
+pub struct Signals {
+    /// Cancelled by the first: passes that have begun are finished.
+    pub stop: CancellationToken,
+    /// Cancelled by the second: nothing is waited for. It is as safe as a crash.
+    pub abort: CancellationToken,
+}
+
+impl Signals {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// When signals cannot be listened to.
+    pub fn listen() -> anyhow::Result<Self> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
+        let cancel = [stop.clone(), abort.clone()];
+        tokio::spawn(async move {
+            for token in cancel {
+                tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+                tracing::info!(
+                    "asked to end: passes that have begun are finished, unless asked again"
+                );
+                token.cancel();
+            }
+        });
+        Ok(Self { stop, abort })
+    }
 }
 
 /// What the operator says of itself.
@@ -173,7 +188,7 @@ async fn identity(settings: &Settings, config: &Config) -> anyhow::Result<Identi
         "kubernetes",
         "kubernetes.default",
         "kubernetes.default.svc",
-        "kubernetes.default.svc.cluster.local",
+        "kubernetes.default.svc.*",
     ];
     let refused = names
         .into_iter()
@@ -243,6 +258,7 @@ pub async fn operate(world: World, identity: Identity, signs: Signs, stop: Cance
         own_namespace,
         turns: Arc::new(Turns::default()),
         reporter: Reporter::new(client, None),
+        lanes: Lanes::until(&stop),
         memories: Memories::default(),
         metrics: signs.metrics,
     });
@@ -330,7 +346,8 @@ async fn apply<K, F>(
         .boxed();
     let run =
         move |object, ctx| Box::pin(pass(object, ctx)) as futures::future::BoxFuture<'static, _>;
-    let config = controller::Config::default().concurrency(CONCURRENCY);
+    // As many as there are objects: `Lanes` bounds them, tenant by tenant.
+    let config = controller::Config::default().concurrency(0);
     applier(
         run,
         |_, _: &std::convert::Infallible, _| Action::await_change(),

@@ -3,7 +3,8 @@
 use std::io::{Write as _, stderr, stdout};
 use std::process::ExitCode;
 
-use apikey_operator::app::{self, Settings, Stamp};
+use anyhow::bail;
+use apikey_operator::app::{self, Settings, Signals, Stamp};
 use apikey_operator::check::{self, Verdict};
 use apikey_operator::cli::{Cli, Command, RunArgs, Trust};
 use apikey_operator::telemetry;
@@ -57,5 +58,9 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
         stamp,
         listen,
     };
-    app::run(settings, config, app::signals()?).await
+    let Signals { stop, abort } = Signals::listen()?;
+    tokio::select! {
+        ended = app::run(settings, config, stop) => ended,
+        () = abort.cancelled() => bail!("asked twice to end: what was under way is given up"),
+    }
 }

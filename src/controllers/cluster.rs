@@ -4,8 +4,8 @@
 //! No decision is taken here, nothing is tried twice, and no value of a Secret is in any error.
 
 use std::fmt::Debug;
-use std::future::Future;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -21,12 +21,17 @@ use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use crate::api::FIELD_MANAGER;
 use crate::api::conditions::{self, Finding};
 
 /// No call to the API server takes longer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// So many calls are under way at the same time; more wait for their turn.
+const CALLS: usize = 64;
+/// So many objects are read in one call.
+const PAGE: u32 = 500;
 
 /// Why a call to the API server did not do what it should.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -77,12 +82,16 @@ pub enum Effect {
 #[derive(Clone)]
 pub struct Cluster {
     client: Client,
+    calls: Arc<Semaphore>,
 }
 
 impl Cluster {
     /// Speaks through this client, whose own retries must be off.
     pub fn new(client: Client) -> Self {
-        Self { client }
+        Self {
+            client,
+            calls: Arc::new(Semaphore::new(CALLS)),
+        }
     }
 
     /// The client, for watches and events.
@@ -92,14 +101,28 @@ impl Cluster {
 
     /// Reads an object live.
     pub async fn get<K: Kind>(&self, namespace: Option<&str>, name: &str) -> Answer<Option<K>> {
-        answer(self.api::<K>(namespace).get_opt(name)).await
+        self.answer(self.api::<K>(namespace).get_opt(name)).await
     }
 
     /// Reads all objects of a kind live and consistently, those that do not parse as errors with
     /// their metadata.
     pub async fn all<K: Kind>(&self) -> Answer<Vec<DeserializeGuard<K>>> {
         let all: Api<DeserializeGuard<K>> = Api::all(self.client.clone());
-        Ok(answer(all.list(&ListParams::default())).await?.items)
+        let mut page = ListParams::default().limit(PAGE);
+        let mut items = Vec::new();
+        loop {
+            let answered = self.answer(all.list(&page)).await?;
+            items.extend(answered.items);
+            match answered
+                .metadata
+                .continue_
+                .filter(|token| !token.is_empty())
+            {
+                // Every page shows the same moment; one that is not known any more is refused (410).
+                Some(token) => page = page.continue_token(&token),
+                None => return Ok(items),
+            }
+        }
     }
 
     /// Reads the metadata of a Secret live: never its values.
@@ -108,7 +131,8 @@ impl Cluster {
         namespace: &str,
         name: &str,
     ) -> Answer<Option<PartialObjectMeta<Secret>>> {
-        answer(self.api::<Secret>(Some(namespace)).get_metadata_opt(name)).await
+        self.answer(self.api::<Secret>(Some(namespace)).get_metadata_opt(name))
+            .await
     }
 
     /// Reads a Secret live, by name, with its values: for the credential of a connection alone.
@@ -140,7 +164,8 @@ impl Cluster {
     pub async fn mark<K: Kind>(&self, object: &K, marks: &Marks) -> Answer<K> {
         let api = self.api::<K>(object.meta().namespace.as_deref());
         let patch = Patch::Merge(marks.patch(object.meta()));
-        answer(api.patch(&object.name_any(), &patching(Effect::Real), &patch)).await
+        self.answer(api.patch(&object.name_any(), &patching(Effect::Real), &patch))
+            .await
     }
 
     /// As [`Cluster::mark`], for the metadata of a Secret.
@@ -151,13 +176,15 @@ impl Cluster {
     ) -> Answer<PartialObjectMeta<Secret>> {
         let api = self.api::<Secret>(secret.metadata.namespace.as_deref());
         let patch = Patch::Merge(marks.patch(&secret.metadata));
-        answer(api.patch_metadata(&secret.name_any(), &patching(Effect::Real), &patch)).await
+        self.answer(api.patch_metadata(&secret.name_any(), &patching(Effect::Real), &patch))
+            .await
     }
 
     /// Writes the status of an object whole, guarded by the resource version that it carries.
     pub async fn record<K: Kind + Serialize>(&self, object: &K) -> Answer<K> {
         let api = self.api::<K>(object.meta().namespace.as_deref());
-        answer(api.replace_status(&object.name_any(), &posting(Effect::Real), object)).await
+        self.answer(api.replace_status(&object.name_any(), &posting(Effect::Real), object))
+            .await
     }
 
     /// Writes the conditions of an object that does not parse, if they say something else.
@@ -174,7 +201,7 @@ impl Cluster {
             None => Api::all_with(client, &resource),
         };
         let name = meta.name.as_deref().unwrap_or_default();
-        let Some(mut object) = answer(api.get_opt(name)).await? else {
+        let Some(mut object) = self.answer(api.get_opt(name)).await? else {
             return Ok(());
         };
         let before: Vec<Condition> = object
@@ -193,7 +220,7 @@ impl Cluster {
         object.data["status"]["conditions"] = json!(after);
         object.data["status"]["observedGeneration"] = json!(object.metadata.generation);
         object.metadata.managed_fields = None;
-        answer(api.replace_status(name, &posting(Effect::Real), &object))
+        self.answer(api.replace_status(name, &posting(Effect::Real), &object))
             .await
             .map(drop)
     }
@@ -205,7 +232,7 @@ impl Cluster {
         effect: Effect,
     ) -> Answer<PartialObjectMeta<Secret>> {
         let api = self.api::<Secret>(secret.metadata.namespace.as_deref());
-        let made = answer(api.create(&posting(effect), secret)).await?;
+        let made = self.answer(api.create(&posting(effect), secret)).await?;
         Ok(PartialObjectMeta {
             types: None,
             metadata: made.metadata,
@@ -223,7 +250,8 @@ impl Cluster {
         effect: Effect,
     ) -> Answer<PartialObjectMeta<Secret>> {
         let api = self.api::<Secret>(Some(namespace));
-        answer(api.patch_metadata(name, &patching(effect), &Patch::Merge(patch))).await
+        self.answer(api.patch_metadata(name, &patching(effect), &Patch::Merge(patch)))
+            .await
     }
 
     /// Deletes an object that is still the one that we know. Done, too, when it is gone already.
@@ -236,9 +264,24 @@ impl Cluster {
             ..DeleteParams::default()
         };
         let api = self.api::<K>(meta.namespace.as_deref());
-        match answer(api.delete(meta.name.as_deref().unwrap_or_default(), &params)).await {
+        match self
+            .answer(api.delete(meta.name.as_deref().unwrap_or_default(), &params))
+            .await
+        {
             Ok(_) | Err(Lapse::NotFound) => Ok(()),
             Err(lapse) => Err(lapse),
+        }
+    }
+
+    /// Waits for an answer, but not for ever.
+    async fn answer<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Answer<T> {
+        let _turn = self.calls.acquire().await;
+        match tokio::time::timeout(PATIENCE, call).await {
+            Ok(answered) => answered.map_err(|error| Lapse::of(&error)),
+            Err(_) => Err(Lapse::NoAnswer(format!(
+                "none within {} s",
+                PATIENCE.as_secs()
+            ))),
         }
     }
 
@@ -292,17 +335,6 @@ impl Marks {
             metadata["annotations"][name] = json!(value);
         }
         json!({ "metadata": metadata })
-    }
-}
-
-/// Waits for an answer, but not for ever.
-async fn answer<T>(call: impl Future<Output = kube::Result<T>>) -> Answer<T> {
-    match tokio::time::timeout(PATIENCE, call).await {
-        Ok(answered) => answered.map_err(|error| Lapse::of(&error)),
-        Err(_) => Err(Lapse::NoAnswer(format!(
-            "none within {} s",
-            PATIENCE.as_secs()
-        ))),
     }
 }
 

@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
-use kube::ResourceExt;
 use kube::api::{ObjectMeta, PartialObjectMeta};
+use kube::{Resource, ResourceExt};
 
 use crate::api::{ApiKey, ServiceAccount, annotation, finalizer, label};
 use crate::plan::account::{self, Maker, Pins};
@@ -80,15 +80,20 @@ pub fn secret(
         .iter()
         .flatten()
         .any(|owner| owner.uid == uid.as_str());
-    // A restored backup: the annotations name this ApiKey and this installation. A former ApiKey
-    // of the same name cannot still be there.
+    // A restored backup: the annotations name this ApiKey and this installation, and nobody owns it
+    // but a former ApiKey of the same name, which cannot still be there.
     let home = format!(
         "{}/{}/",
         object.namespace().unwrap_or_default(),
         object.name_any()
     );
     let named = annotated(meta, annotation::API_KEY).is_some_and(|text| text.starts_with(&home))
-        && annotated(meta, annotation::INSTALLATION) == Some(installation.as_str());
+        && annotated(meta, annotation::INSTALLATION) == Some(installation.as_str())
+        && meta.owner_references.iter().flatten().all(|owner| {
+            owner.kind == ApiKey::kind(&())
+                && owner.name == object.name_any()
+                && owner.api_version.starts_with(&*ApiKey::group(&()))
+        });
     if !owned && !named {
         let first = meta.owner_references.iter().flatten().next();
         let whose = first.map_or_else(

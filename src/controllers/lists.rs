@@ -1,72 +1,111 @@
 //! One list of keys per account, shared by all of its ApiKeys.
 //!
 //! Invariant: a list carries the time at which it began, and whoever asks says how new it must be;
-//! while one list is under way, others wait for it instead of asking the server again.
+//! while one list is under way, others wait for it, and share what came of it, instead of asking the
+//! server again.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
 use super::standing::Line;
+use crate::clock::Clock;
 use crate::plan::port::{AccountId, Fault, KeyId, List};
+use crate::servers::Turns;
 
 /// The newest list of each account of one connection. Connections share none: what a server says
 /// of itself could be another one's name.
 #[derive(Default)]
 pub struct Lists {
-    newest: Mutex<HashMap<AccountId, List>>,
-    turns: Mutex<HashMap<AccountId, Arc<tokio::sync::Mutex<()>>>>,
+    known: Mutex<HashMap<AccountId, Known>>,
+    turns: Turns<AccountId>,
+}
+
+/// What is known of the keys of one account.
+#[derive(Default)]
+struct Known {
+    newest: Option<List>,
+    /// Why the last list could not be had, and when that came out.
+    failed: Option<(Timestamp, Fault)>,
 }
 
 impl Lists {
     /// The newest list at hand, without asking.
     pub fn at_hand(&self, account: &AccountId) -> Option<List> {
-        self.newest().get(account).cloned()
+        self.known().get(account)?.newest.clone()
     }
 
-    /// A list that began strictly after `newer_than`: the one at hand, or a new one, begun at `now`
-    /// or later.
+    /// A list that began strictly after `newer_than`: the one at hand, or a new one, begun now or
+    /// later.
     ///
     /// # Errors
-    /// What the server answered instead; `Protocol` when it is another server than the pinned one.
+    /// What the server answered instead, to this call or to one that it waited for; `Protocol` when
+    /// it is another server than the pinned one.
     pub async fn newer(
         &self,
         line: &Line,
         account: &AccountId,
         newer_than: Timestamp,
-        now: Timestamp,
+        clock: &dyn Clock,
     ) -> Result<List, Fault> {
-        let turn = {
-            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(turns.entry(account.clone()).or_default())
-        };
-        let _turn = turn.lock().await;
+        let asked = clock.now();
+        let _turn = self.turns.take(account.clone()).await;
         if let Some(list) = self.at_hand(account).filter(|list| list.began > newer_than) {
             return Ok(list);
         }
-        let list = match line.server.keys(account).await {
-            // The account is gone, and its keys with it.
-            Err(Fault::NotFound) => List {
-                began: now,
-                keys: Vec::new(),
-            },
-            answer => answer?,
-        };
-        // An answer of another server than the pinned one says nothing about our keys.
-        line.is_still_there().await?;
-        self.newest().insert(account.clone(), list.clone());
-        Ok(list)
+        if let Some(fault) = self.failed_since(account, asked) {
+            return Err(fault);
+        }
+        let came = fetch(line, account, clock).await;
+        let mut known = self.known();
+        let known = known.entry(account.clone()).or_default();
+        match &came {
+            Ok(list) => {
+                *known = Known {
+                    newest: Some(list.clone()),
+                    failed: None,
+                }
+            }
+            Err(fault) => known.failed = Some((clock.now(), fault.clone())),
+        }
+        came
+    }
+
+    /// Why a list could not be had that somebody waited for since then.
+    fn failed_since(&self, account: &AccountId, asked: Timestamp) -> Option<Fault> {
+        let known = self.known();
+        let (at, fault) = known.get(account)?.failed.as_ref()?;
+        (*at > asked).then(|| fault.clone())
     }
 
     /// A key is gone for sure: the list at hand does not show it any more.
     pub fn drop_key(&self, account: &AccountId, key: &KeyId) {
-        if let Some(list) = self.newest().get_mut(account) {
+        let mut known = self.known();
+        if let Some(list) = known
+            .get_mut(account)
+            .and_then(|known| known.newest.as_mut())
+        {
             list.keys.retain(|listed| listed.id != *key);
         }
     }
 
-    fn newest(&self) -> MutexGuard<'_, HashMap<AccountId, List>> {
-        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, HashMap<AccountId, Known>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+async fn fetch(line: &Line, account: &AccountId, clock: &dyn Clock) -> Result<List, Fault> {
+    let now = clock.now();
+    let list = match line.server.keys(account).await {
+        // The account is gone, and its keys with it.
+        Err(Fault::NotFound) => List {
+            began: now,
+            keys: Vec::new(),
+        },
+        answer => answer?,
+    };
+    // An answer of another server than the pinned one says nothing about our keys.
+    line.is_still_there().await?;
+    Ok(list)
 }

@@ -8,6 +8,7 @@
 //! | `facts` | Kubernetes objects to facts, and back |
 //! | `rendering` | the entries of a Secret from templates |
 //! | `lists` | one list of keys per account |
+//! | `lanes` | how many passes go on at the same time |
 //! | `standing` | what connections and accounts are worth right now |
 //! | `watch` | one watch per kind, and who is woken by what |
 //! | `report` | logs and Events |
@@ -17,6 +18,7 @@ pub mod cluster;
 pub mod connection;
 pub mod facts;
 pub mod key;
+pub mod lanes;
 pub mod lists;
 pub mod rendering;
 pub mod report;
@@ -33,6 +35,7 @@ use kube::runtime::reflector::ObjectRef;
 
 use self::cluster::{Cluster, Lapse};
 use self::facts::Stamp;
+use self::lanes::Lanes;
 use self::report::Reporter;
 use self::standing::{Place, Register, Standings};
 use self::watch::{Bells, Stores};
@@ -85,6 +88,8 @@ pub struct Ctx {
     pub turns: Arc<Turns>,
     /// Logs and Events.
     pub reporter: Reporter,
+    /// How many passes go on at the same time.
+    pub lanes: Lanes,
     /// What passes remember from one to the next.
     pub memories: Memories,
     /// What is counted.
@@ -162,6 +167,8 @@ pub struct Memories {
 pub struct Patience {
     /// What it was.
     pub setback: Setback,
+    /// The count of failures in a row, and when the last was, where that is counted.
+    pub failure: Option<(u32, Timestamp)>,
     /// Until when.
     pub until: Timestamp,
     /// The generation that met it: another one does not wait.
@@ -169,11 +176,9 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// The setback, while it lasts.
-    pub fn lasts(patience: Option<&Self>, generation: i64, now: Timestamp) -> Option<Setback> {
-        patience
-            .filter(|patience| patience.generation == generation && now < patience.until)
-            .map(|patience| patience.setback.clone())
+    /// What is waited out, while it lasts.
+    pub fn lasts(patience: Option<&Self>, generation: i64, now: Timestamp) -> Option<&Self> {
+        patience.filter(|patience| patience.generation == generation && now < patience.until)
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Seen {
     pub status: ConnectionStatus,
     /// Whether it may be used at all as it is written.
     pub usable: Result<(), Stop>,
+    /// What people should know of it although it may be used.
+    pub caution: Option<&'static str>,
     /// Whether its credential can be had, or why not.
     pub credential: Result<(), Stop>,
     /// The credential's Secret; `None` when there is none, or none is needed.

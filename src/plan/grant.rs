@@ -155,11 +155,14 @@ fn lacks(
         .map(|role| format!("role {role} is not granted"))
 }
 
-fn team_name(team: &Team) -> &str {
-    team.id
-        .as_deref()
-        .or(team.name.as_deref())
-        .unwrap_or_default()
+/// How a grant names a team: by its id, as `name`, or as `space/name` where a space has it.
+fn team_name(team: &Team) -> String {
+    let name = team.name.as_deref().unwrap_or_default();
+    match (&team.id, &team.space) {
+        (Some(id), _) => id.clone(),
+        (None, Some(space)) => format!("{space}/{name}"),
+        (None, None) => name.to_owned(),
+    }
 }
 
 fn management(management: Management) -> &'static str {
@@ -279,6 +282,29 @@ mod tests {
             ),
         ] {
             assert!(!ask(spec.clone(), name), "{spec} {name:?}");
+        }
+    }
+
+    #[test]
+    fn a_team_is_granted_with_its_space() {
+        let joins = |granted: &str, team: serde_json::Value| {
+            let grants = [grant(&serde_json::json!({"teams": [granted]}))];
+            let spec = account(&serde_json::json!({"octopus": {"teams": [team]}}));
+            allowance(&grants, &asker(), &spec, Some("team-a.ci")).is_ok()
+        };
+        let whole = serde_json::json!({"name": "Deployers"});
+        let of_a_space = serde_json::json!({"name": "Deployers", "space": "Web"});
+        let by_id = serde_json::json!({"id": "Teams-1"});
+        for (granted, team, fine) in [
+            ("Deployers", &whole, true),
+            ("Deployers", &of_a_space, false),
+            ("Web/Deployers", &of_a_space, true),
+            ("Web/Deployers", &whole, false),
+            ("Teams-1", &by_id, true),
+            ("Deployers", &by_id, false),
+            ("*", &of_a_space, true),
+        ] {
+            assert_eq!(joins(granted, team.clone()), fine, "{granted} {team}");
         }
     }
 

@@ -14,7 +14,7 @@ use crate::plan::pattern::fits;
 pub struct Allowed {
     /// Patterns of hosts, with `*` for any text; none for any host.
     pub hosts: Vec<String>,
-    /// Hosts and ports that are refused in any case: the API server's own.
+    /// Patterns of hosts, and ports, that are refused in any case: the API server's own.
     pub refused: Vec<(String, u16)>,
 }
 
@@ -32,7 +32,7 @@ impl Allowed {
             return Err(format!("{host} is {what}"));
         }
         let meant = address.map_or_else(|| host.clone(), |address| unwrapped(address).to_string());
-        let is_meant = |other: &str| spelled(other) == meant;
+        let is_meant = |other: &str| fits(&spelled(other), &meant);
         if self
             .refused
             .iter()
@@ -118,6 +118,7 @@ mod tests {
             refused: vec![
                 ("10.0.0.1".to_owned(), 443),
                 ("kubernetes.default.svc".to_owned(), 443),
+                ("kubernetes.default.svc.*".to_owned(), 443),
             ],
         };
         let some = Allowed {
@@ -141,6 +142,8 @@ mod tests {
             (&any, "http://100.100.100.201/", true),
             (&any, "http://0.0.0.0/", false),
             (&any, "https://kubernetes.default.svc./", false),
+            (&any, "https://kubernetes.default.svc.corp.local/", false),
+            (&any, "https://kubernetes.default.svc:8443/", true),
             (&any, "https://10.0.0.1./", false),
             (&any, "https://[64:ff9b::10.0.0.1]/", false),
             (&any, "https://10.0.0.1", false),

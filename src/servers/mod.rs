@@ -16,7 +16,7 @@ mod turns;
 
 pub use allowed::Allowed;
 pub use budget::{Budget, Limits};
-pub use turns::Turns;
+pub use turns::{Turn, Turns};
 
 use std::sync::Arc;
 

@@ -1,38 +1,68 @@
-//! [`Turns`]: one change at a time for each thing that a server's API replaces whole.
+//! [`Turns`]: for each of many things, so many at a time.
 //!
-//! Whoever reads a whole thing, changes a part and writes it back would undo what another one did in
-//! between. Holding the thing's turn keeps the clients of this process apart; others are noticed by
-//! reading again afterwards.
+//! One at a time keeps the clients of this process apart where a server's API replaces a thing
+//! whole: whoever reads it, changes a part and writes it back would undo what another one did in
+//! between (others are noticed by reading again afterwards). Several at a time keep one tenant's
+//! work from taking all there is. Whoever waits is served in the order of coming.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Which thing on which server.
+/// Which thing on which server: an origin, and an id there.
 type Thing = (String, String);
 
-/// The turns of one process, shared by all its connections.
-#[derive(Debug, Default)]
-pub struct Turns(Mutex<HashMap<Thing, Weak<Turn<()>>>>);
+/// The turns of things, told apart by a key of theirs.
+#[derive(Debug)]
+pub struct Turns<K = Thing> {
+    at_a_time: usize,
+    things: Mutex<HashMap<K, Weak<Semaphore>>>,
+}
 
-impl Turns {
-    /// Waits for the turn of one thing on one origin; the turn ends when the guard is dropped.
-    pub(super) async fn take(&self, origin: &str, thing: &str) -> OwnedMutexGuard<()> {
-        self.turn(origin, thing).lock_owned().await
+/// A turn; it ends when this is dropped.
+#[must_use = "the turn ends when this is dropped"]
+#[derive(Debug)]
+pub struct Turn {
+    /// None never comes about: nobody closes a semaphore of ours.
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl<K> Default for Turns<K> {
+    fn default() -> Self {
+        Self::of(1)
+    }
+}
+
+impl<K> Turns<K> {
+    /// So many at a time for each thing.
+    pub fn of(at_a_time: usize) -> Self {
+        Self {
+            at_a_time,
+            things: Mutex::new(HashMap::new()),
+        }
+    }
+}
+
+impl<K: Eq + Hash> Turns<K> {
+    /// Waits for a turn at this thing.
+    pub async fn take(&self, thing: K) -> Turn {
+        let turns = self.turns(thing);
+        Turn {
+            _permit: turns.acquire_owned().await.ok(),
+        }
     }
 
-    fn turn(&self, origin: &str, thing: &str) -> Arc<Turn<()>> {
-        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        turns.retain(|_, turn| turn.strong_count() > 0);
-        let turn = turns
-            .entry((origin.to_owned(), thing.to_owned()))
-            .or_default();
-        if let Some(turn) = turn.upgrade() {
-            return turn;
+    fn turns(&self, thing: K) -> Arc<Semaphore> {
+        let mut things = self.things.lock().unwrap_or_else(PoisonError::into_inner);
+        things.retain(|_, turns| turns.strong_count() > 0);
+        let turns = things.entry(thing).or_default();
+        if let Some(turns) = turns.upgrade() {
+            return turns;
         }
-        let fresh = Arc::new(Turn::new(()));
-        *turn = Arc::downgrade(&fresh);
+        let fresh = Arc::new(Semaphore::new(self.at_a_time));
+        *turns = Arc::downgrade(&fresh);
         fresh
     }
 }
@@ -41,22 +71,27 @@ impl Turns {
 mod tests {
     use super::*;
 
+    fn free(turns: &Turns<u8>, thing: u8) -> usize {
+        turns.turns(thing).available_permits()
+    }
+
     #[tokio::test]
-    async fn a_thing_has_one_turn_and_others_have_their_own() {
-        let turns = Turns::default();
-        let held = turns.take("https://one", "Teams-1").await;
-        assert!(turns.turn("https://one", "Teams-1").try_lock().is_err());
-        assert!(turns.turn("https://one", "Teams-2").try_lock().is_ok());
-        assert!(turns.turn("https://two", "Teams-1").try_lock().is_ok());
-        drop(held);
-        assert!(turns.turn("https://one", "Teams-1").try_lock().is_ok());
+    async fn a_thing_has_its_turns_and_others_have_their_own() {
+        for at_a_time in [1, 2] {
+            let turns = Turns::of(at_a_time);
+            let held = turns.take(1).await;
+            assert_eq!(free(&turns, 1), at_a_time - 1);
+            assert_eq!(free(&turns, 2), at_a_time);
+            drop(held);
+            assert_eq!(free(&turns, 1), at_a_time);
+        }
     }
 
     #[tokio::test]
     async fn a_turn_that_nobody_holds_is_forgotten() {
-        let turns = Turns::default();
-        drop(turns.take("https://one", "Teams-1").await);
-        drop(turns.take("https://one", "Teams-2").await);
-        assert_eq!(turns.0.lock().unwrap().len(), 1);
+        let turns: Turns<u8> = Turns::default();
+        drop(turns.take(1).await);
+        drop(turns.take(2).await);
+        assert_eq!(turns.things.lock().unwrap().len(), 1);
     }
 }

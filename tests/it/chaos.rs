@@ -7,12 +7,13 @@
 //! | `traces` | the schedules that broke earlier wordings of the protocol, by name |
 
 mod matrix;
+mod traces;
 
 use crate::ladder::Rung;
 
 /// The tests of this rung.
 pub(crate) fn rung() -> Rung {
-    let tests = matrix::tests().into_iter();
+    let tests = matrix::tests().into_iter().chain(traces::tests());
     tests.fold(Rung::new("chaos"), |rung, (name, body)| {
         rung.apart(name, body)
     })

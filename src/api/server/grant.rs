@@ -29,9 +29,10 @@ pub struct Grant {
     #[serde(default)]
     pub adopt: bool,
 
-    /// Names or ids of the teams that their accounts may join; `*` for any.
+    /// The teams that their accounts may join: ids, names (`Deployers`), or for the team of a space
+    /// `space/name`, as the ServiceAccount names the space; `*` for any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 100), inner(length(min = 1, max = 200)), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 401)), extend("x-kubernetes-list-type" = "set"))]
     pub teams: Vec<String>,
 
     /// Names of the roles that their accounts may have; `*` for any.

@@ -7,7 +7,9 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::PartialObjectMeta;
 use kube::{Resource, ResourceExt};
 
-use super::{Dependents, Flow, Hands, Link, Memory, mark};
+use super::act::Flow;
+use super::see::{Dependents, mark};
+use super::{Hands, Link, Memory};
 use crate::api::conditions::Reason;
 use crate::api::{ServerKind, finalizer};
 use crate::controllers::cluster::{Lapse, Marks};

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Lookup, Maker, Remote, Route, Seen, Step, living, status, sweep};
+use super::{Maker, Remote, Route, Seen, Step, living, status, sweep};
 use crate::api::conditions::Reason;
 use crate::api::{AccountDeletionPolicy, Management};
 use crate::plan::grant::{Allowance, Retain};
@@ -42,10 +42,10 @@ pub(super) fn next(seen: &Seen) -> Result<Step, Stop> {
         // Their keys can be revoked only once the server has shown whose they are.
         return match (&seen.connection, &seen.object.pins.account, &seen.remote) {
             (Ok(route), Some(_), Remote::Unknown) if is_pinned(seen, route) => {
-                Ok(Step::Find(lookup(seen, route)))
+                Ok(Step::Find(living::lookup(seen, route)))
             }
             (Ok(route), Some(_), Remote::Found(account)) => {
-                pinned(seen, route, account).and(Err(in_use(&needed)))
+                living::pinned(seen, route, account).and(Err(in_use(&needed)))
             }
             _ => Err(in_use(&needed)),
         };
@@ -59,31 +59,6 @@ pub(super) fn next(seen: &Seen) -> Result<Step, Stop> {
 /// Whether the server is the one that the account was found on.
 fn is_pinned(seen: &Seen, route: &Route) -> bool {
     seen.object.pins.server.as_ref() == Some(&route.reach.identity)
-}
-
-/// How to look the account up: by its id, and, when there is none of that id, by its name. Whoever
-/// may write the ServiceAccount may have written an id into its annotation that nobody has.
-fn lookup(seen: &Seen, route: &Route) -> Lookup {
-    match &seen.object.pins.account {
-        Some(id) if !seen.pass.missed => Lookup::Id(id.clone()),
-        Some(_) | None => Lookup::Name(living::username(seen, route)),
-    }
-}
-
-/// That the account is the one that was pinned.
-fn pinned(seen: &Seen, route: &Route, account: &RemoteAccount) -> Result<(), Stop> {
-    living::same(seen, route, account)?;
-    living::not_our_own(seen, route, account)?;
-    match &seen.object.pins.account {
-        Some(id) if *id != account.id => Err(Stop::new(
-            Reason::AccountNotFound,
-            format!(
-                "There is no account {id} on the server, and {} is {} there. Put {} into the annotation apikeys.dev/account-id of this ServiceAccount if that is the one, or take the annotation off.",
-                account.username, account.id, account.id
-            ),
-        )),
-        Some(_) | None => Ok(()),
-    }
 }
 
 fn in_use(homes: &[&str]) -> Stop {
@@ -167,11 +142,11 @@ fn goes(seen: &Seen, policy: AccountDeletionPolicy) -> Result<Step, Stop> {
         return Ok(Step::Close);
     }
     let account = match &seen.remote {
-        Remote::Unknown => return Ok(Step::Find(lookup(seen, route))),
+        Remote::Unknown => return Ok(Step::Find(living::lookup(seen, route))),
         Remote::Absent => return absent(seen),
         Remote::Found(account) => account,
     };
-    pinned(seen, route, account)?;
+    living::pinned(seen, route, account)?;
     let newer_than = seen.pass.began;
     if seen
         .list

@@ -33,9 +33,9 @@ pub(super) fn keep(seen: &Seen) -> Result<Option<Step>, Stop> {
         return Ok(Some(step));
     }
     permitted(seen, route)?;
-    let Some(id) = &seen.object.pins.account else {
+    if seen.object.pins.account.is_none() {
         return claim(seen, route).map(Some);
-    };
+    }
     if seen.object.finalizer == Finalizer::Missing {
         // `kubectl replace` drops it.
         return Ok(Some(Step::Pin(seen.object.pins.clone())));
@@ -44,11 +44,10 @@ pub(super) fn keep(seen: &Seen) -> Result<Option<Step>, Stop> {
         return Err(conflict(rival));
     }
     match &seen.remote {
-        Remote::Unknown => Ok(Some(Step::Find(Lookup::Id(id.clone())))),
+        Remote::Unknown => Ok(Some(Step::Find(lookup(seen, route)))),
         Remote::Absent => lost(seen, route),
         Remote::Found(account) => {
-            same(seen, route, account)?;
-            not_our_own(seen, route, account)?;
+            pinned(seen, route, account)?;
             match seen.object.spec.management {
                 Management::Managed => managed(seen, account),
                 Management::Observed | Management::Own => works(account).map(|()| None),
@@ -62,11 +61,8 @@ pub(super) fn keep(seen: &Seen) -> Result<Option<Step>, Stop> {
 fn identify(seen: &Seen, route: &Route) -> Option<Step> {
     let pins = &seen.object.pins;
     let here = pins.server.as_ref() == Some(&route.reach.identity);
-    let id = pins
-        .account
-        .clone()
-        .filter(|_| here && seen.remote == Remote::Unknown)?;
-    Some(Step::Find(Lookup::Id(id)))
+    let unknown = pins.account.is_some() && here && seen.remote == Remote::Unknown;
+    unknown.then(|| Step::Find(lookup(seen, route)))
 }
 
 /// The connection's own account is nobody's to manage.
@@ -105,8 +101,44 @@ pub(super) fn same(seen: &Seen, route: &Route, account: &RemoteAccount) -> Resul
     ))
 }
 
-/// The account, once the server has shown that it is the declared one; or, while it is being
-/// deleted, that there is none any more, and that its keys are gone with it.
+/// Whether it is enough to know that there is no account of the pinned id: ours is made anew then, and
+/// the connection's own has no other name. Of any other, whoever may write the ServiceAccount may
+/// have written an id into its annotation that nobody has: it is looked up by its name as well.
+pub(super) fn is_known_by_id(seen: &Seen) -> bool {
+    let object = &seen.object;
+    match object.spec.management {
+        Management::Own => true,
+        Management::Managed => object.deleting.is_none() && object.pins.maker == Maker::Us,
+        Management::Observed => false,
+    }
+}
+
+/// How to look the account up: by its id, and, when there is none of that id, by its name.
+pub(super) fn lookup(seen: &Seen, route: &Route) -> Lookup {
+    match &seen.object.pins.account {
+        Some(id) if !seen.pass.missed => Lookup::Id(id.clone()),
+        Some(_) | None => Lookup::Name(username(seen, route)),
+    }
+}
+
+/// That the account is the one that was pinned.
+pub(super) fn pinned(seen: &Seen, route: &Route, account: &RemoteAccount) -> Result<(), Stop> {
+    same(seen, route, account)?;
+    not_our_own(seen, route, account)?;
+    match &seen.object.pins.account {
+        Some(id) if *id != account.id => Err(Stop::new(
+            Reason::AccountNotFound,
+            format!(
+                "There is no account {id} on the server, and {} is {} there. Put {} into the annotation apikeys.dev/account-id of this ServiceAccount if that is the one, or take the annotation off.",
+                account.username, account.id, account.id
+            ),
+        )),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The account, once the server has shown that it is the declared one; or that there is none any
+/// more, and will not be, and that its keys are gone with it.
 pub fn verified(seen: &Seen) -> Option<&AccountId> {
     let route = seen.connection.as_ref().ok()?;
     let pinned = seen.object.pins.account.as_ref()?;
@@ -114,7 +146,7 @@ pub fn verified(seen: &Seen) -> Option<&AccountId> {
         Remote::Found(account) => {
             (*pinned == account.id && same(seen, route, account).is_ok()).then_some(pinned)
         }
-        Remote::Absent => seen.object.deleting.map(|_| pinned),
+        Remote::Absent => (!is_known_by_id(seen)).then_some(pinned),
         Remote::Unknown => None,
     }
 }

@@ -67,7 +67,10 @@ fn findings(seen: &Seen, found: Option<&Result<Probe, Stop>>) -> Option<Vec<Find
 fn answers(seen: &Seen, probe: &Probe) -> Vec<Finding> {
     let ready = Stop::new(
         Reason::Ready,
-        format!("The server answers, as {}.", probe.own.username),
+        match seen.caution {
+            None => format!("The server answers, as {}.", probe.own.username),
+            Some(caution) => format!("The server answers, as {}. {caution}", probe.own.username),
+        },
     );
     let mut findings = vec![finding(seen, Type::Ready, Status::True, &ready)];
     let skewed = probe.skew.abs() >= MOST_SKEW;

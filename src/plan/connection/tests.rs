@@ -42,6 +42,7 @@ fn seen() -> Seen {
         pin: None,
         status: ConnectionStatus::default(),
         usable: Ok(()),
+        caution: None,
         credential: Ok(()),
         hold: Some(Hold {
             finalizer: Mark::Missing,

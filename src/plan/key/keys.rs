@@ -14,6 +14,9 @@ use crate::plan::{LANDS_WITHIN, STRAY_AFTER};
 /// several clocks.
 pub(super) const CLOCKS: SignedDuration = SignedDuration::from_secs(60);
 
+/// No operator opens so many attempts without a trace in intent or Secret.
+const FARTHEST: u64 = 1_000_000;
+
 /// The list at hand. One that began in the future tells nothing: the clock was set back.
 pub(super) fn list(seen: &Seen) -> Option<&List> {
     seen.list.as_ref().filter(|list| list.began <= seen.now)
@@ -103,12 +106,21 @@ pub(super) fn never_began(seen: &Seen) -> bool {
 }
 
 /// The greatest serial that anything speaks of.
+///
+/// Whoever holds a key of the account can leave any marker on the server, and status can be edited:
+/// a serial far beyond those of intent and Secret is no attempt's.
 pub(super) fn last_serial(seen: &Seen) -> Option<Serial> {
     let intent = seen.object.intent.ours().map(|intent| intent.serial);
     let secret = seen.secret.published().map(|key| key.serial);
+    let durable = intent.max(secret);
     let status = seen.object.status.serial.and_then(Serial::from_number);
-    let listed = own(seen).map(|(_, marker)| marker.serial).max();
-    [intent, secret, status, listed].into_iter().flatten().max()
+    let listed = own(seen).map(|(_, marker)| marker.serial);
+    let near = |told: &Serial| {
+        let last = durable.map_or(0, Serial::number);
+        told.number().saturating_sub(last) <= FARTHEST
+    };
+    let told = status.into_iter().chain(listed).filter(near).max();
+    durable.max(told)
 }
 
 /// The attempt that the ApiKey tells of, when its date can be believed: one from the future was

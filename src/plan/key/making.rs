@@ -1,7 +1,7 @@
 //! Making a key: whether one is wanted, what stands against it, the attempt, and what is asked of
 //! the server.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::keys::{CLOCKS, complete, current, had_attempt, had_key, landed, list};
 use super::{IntentSeen, Published, Secret, Seen, Step, keys};
@@ -14,6 +14,9 @@ use crate::plan::rotation::{self, Occasion, after};
 
 /// How many replaced keys rotation leaves alive; the next rotation waits for one to go.
 const MOST_RETIRING: usize = 3;
+
+/// How much longer each further loss of a key waits.
+const LOSS: SignedDuration = SignedDuration::from_mins(5);
 
 /// Why another key is wanted than the one that there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,6 +142,15 @@ fn permitted(seen: &Seen, need: Need) -> Result<(), Stop> {
         let clipped = end.clipped;
         return Err(clipped.unwrap_or_else(|| Stop::plain(Reason::LifetimeClipped)));
     }
+    if let Some(until) = paced(seen).filter(|until| need == Need::Lost && seen.now < *until) {
+        let until = crate::api::time(until).0;
+        return Err(Stop::new(
+            Reason::Minting,
+            format!(
+                "The key was lost again and again, and the lost ones still live through their overlap: the next is made at {until}. Find out who deletes the Secret; setting spec.revoked to true and back to false ends them all and makes a new one at once."
+            ),
+        ));
+    }
     let waiting = keys::in_secret(seen).len();
     if need == Need::Renewal && waiting >= MOST_RETIRING {
         return Err(Stop::new(
@@ -149,6 +161,18 @@ fn permitted(seen: &Seen, need: Need) -> Result<(), Stop> {
         ));
     }
     Ok(())
+}
+
+/// When the next key may be made in place of one that was lost. Whoever takes the Secret away again
+/// and again shall not fill the server with keys: from the third living one on, each loss waits
+/// longer.
+pub(super) fn paced(seen: &Seen) -> Option<Timestamp> {
+    let opened_at = keys::attempt(seen)?.opened_at;
+    let living = keys::retiring(seen);
+    let living = living.iter().filter(|key| key.revoke_at > seen.now).count();
+    let beyond = living.checked_sub(MOST_RETIRING - 1).filter(|n| *n > 0)?;
+    let beyond = i32::try_from(beyond).unwrap_or(i32::MAX);
+    Some(after(opened_at, LOSS.saturating_mul(beyond)))
 }
 
 /// What contradicts itself, or cannot be served, in the manifest and beside it.

@@ -314,6 +314,7 @@ pub(super) fn wake(seen: &Seen) -> Timestamp {
         key.map(|key| key.expires_at),
         making::never_ends(seen),
         intent.map(keys::landed),
+        making::paced(seen),
         seen.object.deleting.map(|since| after(since, LANDS_WITHIN)),
         keys::list(seen).map(|list| after(list.began, seen.base.resync)),
         ending::removal(seen),

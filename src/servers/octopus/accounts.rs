@@ -55,7 +55,8 @@ impl Octopus {
         id: &AccountId,
         draft: &AccountDraft,
     ) -> Result<RemoteAccount, Fault> {
-        let _turn = self.turns.take(&self.http.origin(), id.as_str()).await;
+        let thing = (self.http.origin(), id.to_string());
+        let _turn = self.turns.take(thing).await;
         let answer = self.get(one(id)?).await?;
         service_only(&answer.read()?)?;
         let mut whole = answer.whole()?;

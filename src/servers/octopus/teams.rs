@@ -93,7 +93,8 @@ impl Octopus {
         account: &AccountId,
         wish: Wish,
     ) -> Result<RemoteTeam, Fault> {
-        let _turn = self.turns.take(&self.http.origin(), team.as_str()).await;
+        let thing = (self.http.origin(), team.to_string());
+        let _turn = self.turns.take(thing).await;
         let answer = self.get(one(team)?).await?;
         let seen = answer.read::<Team>()?.team();
         let is_in = seen.members.contains(account);

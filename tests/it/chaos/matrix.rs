@@ -17,7 +17,7 @@ use crate::life::Test;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 /// What nothing records is dead after this: 10 minutes, the overlap, two resyncs, and a little.
-const SWEPT: Duration = Duration::from_secs(60 * (10 + 20 + 2 * 5 + 5));
+pub(super) const SWEPT: Duration = Duration::from_secs(60 * (10 + 20 + 2 * 5 + 5));
 /// How many lives that come to a wrong end are told of.
 const MOST_TOLD: usize = 3;
 

@@ -30,6 +30,7 @@ pub(super) async fn play(ground: Arc<Ground>) -> Result<()> {
         .await
         .context("objects that do not parse")?;
     restart(&stage).await.context("a restart")?;
+    kills(&stage).await.context("kills")?;
     stage.no_right_was_missing().await
 }
 
@@ -191,10 +192,6 @@ async fn restart(stage: &Arc<Stage>) -> Result<()> {
 
 /// `kill -9` while keys are made and deleted: afterwards each Secret holds a living key, and nothing
 /// else lives but what a crashed attempt left, which is the sweep's.
-#[expect(
-    dead_code,
-    reason = "under load a key of a deleted ApiKey was found alive: to be understood before it is played again"
-)]
 async fn kills(stage: &Arc<Stage>) -> Result<()> {
     let mut dice = StdRng::seed_from_u64(SEED);
     let case = Case::open(stage, "kills").await?;

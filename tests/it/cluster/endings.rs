@@ -42,6 +42,7 @@ async fn whole_namespace(case: Arc<Case>) -> Result<()> {
     ])
     .await?;
     case.ready(Account("other")).await?;
+    case.ready(Key("ci")).await?;
     case.ready(Key("second")).await?;
     case.healed_of(2)?;
     case.kubectl(

@@ -5,7 +5,7 @@ use serde_json::Value;
 use testbed::twins::octopus::KeyView;
 
 use super::objects::{is_operators, text};
-use super::{Held, Look, Memory, token};
+use super::{End, Held, Look, Memory, token};
 use crate::kubernetes::Change;
 use crate::manifests::key_of;
 
@@ -51,6 +51,14 @@ impl Memory {
         whose: &impl Fn(&str) -> Option<KeyView>,
     ) {
         let Some(key) = whose(&value) else {
+            // One that is revoked, or going, has none that works: the Secret goes again.
+            if self
+                .wanted
+                .get(&uid)
+                .is_some_and(|wanted| wanted.end != End::Lives)
+            {
+                return;
+            }
             let known = self.held.iter().find(|held| held.value == value);
             let known = known.map_or("that was never seen", |held| held.key.as_str());
             look.wrong(format!("the Secret of {uid} is given a dead key {known}"));

@@ -1,7 +1,8 @@
 //! A key that there never was.
 
 use crate::api::conditions::Reason;
-use crate::plan::key::{IntentSeen, Secret};
+use crate::plan::key::{IntentSeen, Secret, Seen};
+use crate::plan::record::Serial;
 
 use super::{check, stop};
 use crate::plan::key::tests::build::*;
@@ -10,6 +11,11 @@ use crate::plan::key::tests::build::*;
 fn a_first_key() {
     let waits = "-Ready:Minting +Reconciling:Minting";
     let forged = u64::from(u32::MAX - 1);
+    let forge_intent = |seen: &mut Seen| {
+        if let IntentSeen::Ours(intent) = &mut seen.object.intent {
+            intent.serial = Serial::LAST;
+        }
+    };
     check(vec![
         ("new", seen(), "Open 1", waits),
         (
@@ -134,12 +140,19 @@ fn a_first_key() {
             waits,
         ),
         (
-            "a serial that nobody can have reached",
-            seen()
-                .intent(1, mins(5))
-                .with(|s| s.object.status.serial = Some(forged)),
+            "an intent of a serial that nobody can have reached",
+            seen().intent(1, mins(5)).with(forge_intent),
             "Record",
             "-Ready:Invalid +Stalled:Invalid",
+        ),
+        (
+            "such a serial in status counts for nothing",
+            seen()
+                .intent(1, mins(5))
+                .list(secs(1), &[])
+                .with(|s| s.object.status.serial = Some(forged)),
+            "Open 2",
+            waits,
         ),
         (
             "a failure is waited out",

@@ -195,3 +195,34 @@ fn replaced_keys_and_strays() {
         "not on facts from before the list"
     );
 }
+
+#[test]
+fn keys_that_are_lost_again_and_again() {
+    let waits = "-Ready:Minting +Reconciling:Minting";
+    // The Secret of the last key is gone, and so many before it still live through their overlap.
+    let lost = |living: u8, opened| {
+        let last = living + 1;
+        let case = seen().intent(last, opened).mirrored(last, opened).live();
+        (1..=living).fold(case, |case, n| case.retiring_in_status(n, days(1)))
+    };
+    check(vec![
+        ("once", lost(0, secs(5)), "Open 2", waits),
+        ("the third time", lost(2, secs(5)), "Open 4", waits),
+        ("the fourth time", lost(3, secs(5)), "Record", waits),
+        (
+            "the fourth time, waited for",
+            lost(3, mins(6)),
+            "Open 5",
+            waits,
+        ),
+        ("the fifth time", lost(4, mins(6)), "Record", waits),
+        (
+            "the fifth time, waited for",
+            lost(4, mins(11)),
+            "Open 6",
+            waits,
+        ),
+    ]);
+    let wake = lost(3, secs(5)).plan().wake;
+    assert!(wake <= start() + mins(5));
+}

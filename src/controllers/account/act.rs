@@ -1,0 +1,212 @@
+//! Doing one step.
+
+use std::sync::Arc;
+
+use kube::ResourceExt;
+use kube::core::DeserializeGuard;
+
+use super::see::census;
+use super::{Hands, live};
+use crate::api::conditions::Reason;
+use crate::api::{ApiKey, ServiceAccount, ServiceAccountStatus, finalizer};
+use crate::controllers::cluster::{Lapse, Marks};
+use crate::controllers::lists::Lists;
+use crate::controllers::standing::{Line, Place};
+use crate::controllers::{Ctx, Outcome, facts};
+use crate::plan::Stop;
+use crate::plan::account::{Done, Lookup, Remote, Seen, Step};
+use crate::plan::fault::Retry;
+use crate::plan::key::{Freshness, Setback};
+use crate::plan::port::Fault;
+
+/// Does one step.
+pub(super) async fn act(ctx: &Ctx, seen: &Seen, hands: &mut Hands, step: &Step) -> Outcome<Done> {
+    match step {
+        Step::Idle => Outcome::Stale,
+        Step::Refresh => refresh(ctx, hands).await,
+        Step::Census => take_census(ctx, seen).await,
+        Step::Pin(pins) => {
+            let marks = Marks {
+                add: Some(finalizer::ACCOUNT),
+                annotations: facts::pinned(pins),
+                ..Marks::default()
+            };
+            written(ctx, hands, ctx.cluster.mark(&hands.object, &marks).await)
+        }
+        Step::Record(status) => record(ctx, hands, (**status).clone()).await,
+        Step::Close => {
+            let marks = Marks {
+                remove: Some(finalizer::ACCOUNT),
+                ..Marks::default()
+            };
+            match ctx.cluster.mark(&hands.object, &marks).await {
+                Ok(_) => {
+                    if let Some(id) = crate::plan::account::stays(seen) {
+                        let note = format!("The account {id} stays on the server.");
+                        ctx.reporter
+                            .tell(&hands.object, "Retained", "Close", &note)
+                            .await;
+                    }
+                    Outcome::Done(Done::Over)
+                }
+                Err(lapse) => Outcome::of_lapse(lapse, refused),
+            }
+        }
+        Step::Look { .. }
+        | Step::Find(_)
+        | Step::FindTeam(_)
+        | Step::Create(_)
+        | Step::Update(..)
+        | Step::Join(..)
+        | Step::Leave(..)
+        | Step::Revoke(..)
+        | Step::Delete(_) => {
+            let Some(line) = hands.line.clone() else {
+                return Outcome::Stale;
+            };
+            match Box::pin(call(ctx, seen, &hands.lists, &line, step)).await {
+                Ok(done) => Outcome::Done(done),
+                Err(fault) => {
+                    let namespace = hands.object.namespace().unwrap_or_default();
+                    let place = Place::of(&hands.object.spec.server_ref, &namespace);
+                    crate::controllers::connection::suspect(ctx, &place, &fault);
+                    Outcome::Done(Done::Failed(Setback::of(&fault)))
+                }
+            }
+        }
+    }
+}
+
+/// Calls the deploy server.
+async fn call(
+    ctx: &Ctx,
+    seen: &Seen,
+    lists: &Lists,
+    line: &Line,
+    step: &Step,
+) -> Result<Done, Fault> {
+    let server = line.server.as_ref();
+    match step {
+        Step::Find(Lookup::Name(name)) => Ok(Done::Found(
+            server
+                .find_account(name)
+                .await?
+                .map_or(Remote::Absent, Remote::Found),
+        )),
+        Step::Find(Lookup::Id(id)) => match server.account(id).await {
+            Ok(account) => Ok(Done::Found(Remote::Found(account))),
+            Err(Fault::NotFound) => line
+                .is_still_there()
+                .await
+                .map(|()| Done::Found(Remote::Absent)),
+            Err(fault) => Err(fault),
+        },
+        Step::FindTeam(team) => Ok(Done::Team(team.clone(), server.find_team(team).await?)),
+        Step::Create(draft) => Ok(Done::Account(server.create_account(draft).await?)),
+        Step::Update(id, draft) => Ok(Done::Account(server.update_account(id, draft).await?)),
+        Step::Join(team, account) => Ok(Done::TeamChanged(server.join_team(team, account).await?)),
+        Step::Leave(team, account) => {
+            Ok(Done::TeamChanged(server.leave_team(team, account).await?))
+        }
+        Step::Look { newer_than } => {
+            let Some(account) = &seen.object.pins.account else {
+                return Err(Fault::NotFound);
+            };
+            let list = lists
+                .newer(line, account, *newer_than, ctx.clock.as_ref())
+                .await?;
+            Ok(Done::Looked(list))
+        }
+        Step::Revoke(account, key) => {
+            match server.revoke(account, key).await {
+                Err(Fault::NotFound) => line.is_still_there().await,
+                answer => answer,
+            }?;
+            lists.drop_key(account, key);
+            Ok(Done::Revoked(key.clone()))
+        }
+        Step::Delete(id) => match server.delete_account(id).await {
+            Ok(()) => Ok(Done::Deleted),
+            Err(Fault::NotFound) => line.is_still_there().await.map(|()| Done::Deleted),
+            Err(fault) => Err(fault),
+        },
+        Step::Idle
+        | Step::Refresh
+        | Step::Census
+        | Step::Pin(_)
+        | Step::Record(_)
+        | Step::Close => Err(Fault::Protocol(
+            "this step is not a call to the server".to_owned(),
+        )),
+    }
+}
+
+/// A write on the ServiceAccount that the API server refuses.
+fn refused(why: &str) -> Done {
+    let stop = Stop::new(
+        Reason::Rejected,
+        format!("The API server refuses a write on this ServiceAccount: {why}"),
+    );
+    Done::Failed(Setback::refused(stop, Retry::Backoff))
+}
+
+fn written(_: &Ctx, hands: &mut Hands, answer: Result<ServiceAccount, Lapse>) -> Outcome<Done> {
+    match answer {
+        Ok(object) => {
+            hands.object = object;
+            Outcome::Done(Done::Written(Box::new(facts::service_account(
+                &hands.object,
+            ))))
+        }
+        Err(lapse) => Outcome::of_lapse(lapse, refused),
+    }
+}
+
+async fn refresh(ctx: &Ctx, hands: &mut Hands) -> Outcome<Done> {
+    match live(ctx, &hands.object).await {
+        Ok(Some(object)) => {
+            hands.object = object;
+            Outcome::Done(Done::Refreshed(Box::new(facts::service_account(
+                &hands.object,
+            ))))
+        }
+        Ok(None) => Outcome::Done(Done::Over),
+        Err(lapse) => Outcome::Unanswered(lapse.to_string()),
+    }
+}
+
+async fn take_census(ctx: &Ctx, seen: &Seen) -> Outcome<Done> {
+    let keys: Vec<Arc<DeserializeGuard<ApiKey>>> = match ctx.cluster.all::<ApiKey>().await {
+        Ok(keys) => keys.into_iter().map(Arc::new).collect(),
+        Err(lapse) => return Outcome::Unanswered(lapse.to_string()),
+    };
+    let accounts: Vec<ServiceAccount> = match ctx.cluster.all::<ServiceAccount>().await {
+        Ok(accounts) => accounts
+            .into_iter()
+            .filter_map(|account| account.0.ok())
+            .collect(),
+        Err(lapse) => return Outcome::Unanswered(lapse.to_string()),
+    };
+    Outcome::Done(Done::Counted(census(
+        ctx,
+        &seen.object,
+        Freshness::Live,
+        &keys,
+        &accounts,
+    )))
+}
+
+async fn record(ctx: &Ctx, hands: &mut Hands, status: ServiceAccountStatus) -> Outcome<Done> {
+    let before = hands.object.status.clone().unwrap_or_default().conditions;
+    let mut wanted = hands.object.clone();
+    wanted.metadata.managed_fields = None;
+    wanted.status = Some(status);
+    let outcome = written(ctx, hands, ctx.cluster.record(&wanted).await);
+    if let Outcome::Done(Done::Written(_)) = &outcome {
+        let now = hands.object.status.clone().unwrap_or_default().conditions;
+        ctx.reporter
+            .flipped(&hands.object, "Reconcile", &before, &now)
+            .await;
+    }
+    outcome
+}

@@ -1,0 +1,274 @@
+//! Reading the facts of one ServiceAccount.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
+
+use super::{Hands, Memory};
+use crate::api::conditions::Reason;
+use crate::api::{ApiKey, Management, ServiceAccount};
+use crate::controllers::standing::{self, Line, Place};
+use crate::controllers::{Connected, Ctx, Patience, facts};
+use crate::plan::Stop;
+use crate::plan::account::{
+    Census, Object, Pass, Records, Remote, Resident, Route, Seen, default_username,
+};
+use crate::plan::grant::{Allowance, Asker, allowance};
+use crate::plan::key::{Freshness, Reach};
+use crate::plan::port::KeyId;
+
+/// The facts. `None` when the connection has not been looked at yet.
+pub(super) fn see(ctx: &Ctx, object: ServiceAccount, memory: &Memory) -> Option<(Seen, Hands)> {
+    let now = ctx.clock.now();
+    let namespace = object.namespace().unwrap_or_default();
+    let place = Place::of(&object.spec.server_ref, &namespace);
+    let facts = facts::service_account(&object);
+    let connection = match ctx.connected(&place) {
+        Connected::Known(connection) => Ok(*connection),
+        Connected::Unlooked => return None,
+        Connected::Absent => Err(Stop::new(
+            Reason::WaitingForServer,
+            format!(
+                "There is no {:?} {}. Apply it, or correct spec.serverRef.",
+                place.kind, place.name
+            ),
+        )),
+    };
+    let line = connection
+        .as_ref()
+        .ok()
+        .and_then(|connection| connection.usable.as_ref().ok().cloned());
+    let route = connection
+        .as_ref()
+        .map_err(Clone::clone)
+        .and_then(|connection| route(&place, connection));
+    let grant = connection
+        .as_ref()
+        .map_err(Clone::clone)
+        .and_then(|_| grant(ctx, &facts, line.as_ref()));
+    let lists = connection
+        .as_ref()
+        .ok()
+        .map(|connection| Arc::clone(&connection.lists));
+    let list = lists
+        .as_ref()
+        .zip(facts.pins.account.as_ref())
+        .and_then(|(lists, account)| lists.at_hand(account));
+    let resync = route.as_ref().map(|route| route.resync).ok();
+    let looked = memory.looked.clone().filter(|(at, ..)| {
+        facts.deleting.is_none() && resync.is_some_and(|resync| now.duration_since(*at) < resync)
+    });
+    let (found_at, remote, teams) = match looked {
+        Some((at, remote, teams)) => (Some(at), remote, teams),
+        None => (None, Remote::Unknown, Vec::new()),
+    };
+    let mut pass = Pass::begin(now, memory.failures);
+    pass.found_at = found_at;
+    let patience = Patience::lasts(memory.patience.as_ref(), facts.generation, now);
+    pass.setback = patience.map(|patience| patience.setback.clone());
+    let seen = Seen {
+        now,
+        claim: ctx.claim.clone(),
+        freshness: Freshness::Cached,
+        connection: route,
+        grant,
+        rival: rival(ctx, &facts),
+        remote,
+        teams,
+        list,
+        counted: memory.counted,
+        census: census(
+            ctx,
+            &facts,
+            Freshness::Cached,
+            &ctx.stores.keys.state(),
+            &ctx.stores.parsed_accounts(),
+        ),
+        object: facts,
+        pass,
+    };
+    Some((
+        seen,
+        Hands {
+            object,
+            line,
+            lists: lists.unwrap_or_default(),
+        },
+    ))
+}
+
+fn route(place: &Place, connection: &standing::Connection) -> Result<Route, Stop> {
+    match &connection.usable {
+        Ok(line) => Ok(Route {
+            reach: Reach {
+                identity: line.probe.identity.clone(),
+                ability: line.server.ability(),
+                skew: line.probe.skew,
+            },
+            own: line.probe.own.clone(),
+            resync: connection.resync,
+        }),
+        Err(stop) => Err(Stop::new(
+            Reason::WaitingForServer,
+            format!(
+                "Connection {} is not ready ({}): {}",
+                place.name,
+                stop.reason.as_str(),
+                stop.message
+            ),
+        )),
+    }
+}
+
+/// What the connection grants this ServiceAccount, as it is written now: all, for one of the same
+/// namespace.
+pub(in crate::controllers) fn grant(
+    ctx: &Ctx,
+    object: &Object,
+    line: Option<&Line>,
+) -> Result<Allowance, Stop> {
+    let place = Place::of(&object.spec.server_ref, &object.namespace);
+    if place.namespace.is_some() {
+        return Ok(Allowance::default());
+    }
+    let server = ctx.stores.cluster_servers.get(&ObjectRef::new(&place.name));
+    // One that is gone, or does not parse, grants nothing.
+    let grants = server
+        .as_ref()
+        .and_then(|server| server.0.as_ref().ok())
+        .map_or(&[] as &[_], |server| &server.spec.grants);
+    let namespace = ctx
+        .stores
+        .namespaces
+        .get(&ObjectRef::new(&object.namespace));
+    let asker = Asker {
+        namespace: object.namespace.clone(),
+        labels: namespace
+            .and_then(|namespace| namespace.metadata.labels.clone())
+            .unwrap_or_default(),
+    };
+    let username = match object.spec.management {
+        Management::Own => None,
+        Management::Managed | Management::Observed => Some(username(object, line)),
+    };
+    allowance(grants, &asker, &object.spec, username.as_deref())
+}
+
+pub(super) fn username(object: &Object, line: Option<&Line>) -> String {
+    let limit = line.map_or(64, |line| line.server.ability().username_chars);
+    object
+        .spec
+        .username
+        .clone()
+        .unwrap_or_else(|| default_username(&object.namespace, &object.name, limit))
+}
+
+/// Whether another ServiceAccount has the same account: the same user name on the same connection,
+/// granted, and shown by the server. What merely stands in its annotations counts for nothing.
+fn is_twin(ctx: &Ctx, object: &Object, other: &Object) -> bool {
+    let place = |object: &Object| Place::of(&object.spec.server_ref, &object.namespace);
+    let name = |object: &Object| username(object, None).to_lowercase();
+    let own = |object: &Object| object.spec.management == Management::Own;
+    let known = ctx.standings.accounts.get(&other.uid);
+    let shown = known.is_some_and(|known| {
+        known.allowance.is_some() && known.account.is_some() && known.account == object.pins.account
+    });
+    let named =
+        own(object) && own(other) || !own(object) && !own(other) && name(object) == name(other);
+    other.uid != object.uid && place(object) == place(other) && named && shown
+}
+
+/// The ServiceAccount that managed the same account first.
+fn rival(ctx: &Ctx, object: &Object) -> Option<String> {
+    if object.spec.management != Management::Managed {
+        return None;
+    }
+    let age = |object: &Object| (object.created_at, object.uid.clone());
+    ctx.stores
+        .parsed_accounts()
+        .iter()
+        .map(facts::service_account)
+        .filter(|other| other.spec.management == Management::Managed && age(other) < age(object))
+        .filter(|other| is_twin(ctx, object, other))
+        .min_by_key(age)
+        .map(|other| format!("{}/{}", other.namespace, other.name))
+}
+
+/// All ApiKeys, as this account needs to know them.
+pub(super) fn census(
+    ctx: &Ctx,
+    object: &Object,
+    freshness: Freshness,
+    keys: &[impl AsRef<DeserializeGuard<ApiKey>>],
+    accounts: &[ServiceAccount],
+) -> Census {
+    let here: BTreeSet<(String, String)> = accounts
+        .iter()
+        .map(facts::service_account)
+        .filter(|other| other.uid == object.uid || is_twin(ctx, object, other))
+        .map(|other| (other.namespace, other.name))
+        .collect();
+    let residents = keys.iter().map(|key| {
+        let key = key.as_ref();
+        let (namespace, name) = (key.namespace().unwrap_or_default(), key.name_any());
+        let resident = match &key.0 {
+            Ok(parsed) => Resident {
+                here: here.contains(&(
+                    namespace.clone(),
+                    parsed.spec.service_account_ref.name.clone(),
+                )),
+                records: records(ctx, parsed),
+                home: format!("{namespace}/{name}"),
+            },
+            // It may refer to anything: only its own namespace bounds it.
+            Err(_) => Resident {
+                here: namespace == object.namespace,
+                records: Records::Everything,
+                home: format!("{namespace}/{name}"),
+            },
+        };
+        (facts::uid(key.meta()), resident)
+    });
+    Census {
+        freshness,
+        keys: residents.collect::<BTreeMap<_, _>>(),
+    }
+}
+
+/// The keys that an ApiKey records, in its status or on its Secret.
+fn records(ctx: &Ctx, key: &ApiKey) -> Records {
+    let status = key.status.as_ref();
+    let name = key
+        .spec
+        .secret
+        .name
+        .clone()
+        .unwrap_or_else(|| key.name_any());
+    let secret = ctx
+        .stores
+        .secrets
+        .get(&ObjectRef::new(&name).within(&key.namespace().unwrap_or_default()));
+    let facts = facts::secret(secret.as_deref(), key, &ctx.claim.installation);
+    let held = facts.ours();
+    let current = status
+        .and_then(|status| status.current.as_ref())
+        .map(|key| KeyId::new(&key.id));
+    let published = held
+        .and_then(|held| held.published.as_ref())
+        .map(|key| key.id.clone());
+    let retiring = status
+        .into_iter()
+        .flat_map(|status| &status.retiring)
+        .map(|key| KeyId::new(&key.id));
+    let held_retiring = held
+        .into_iter()
+        .flat_map(|held| &held.retiring)
+        .map(|key| key.id.clone());
+    Records::Keys {
+        current: current.into_iter().chain(published).collect(),
+        retiring: retiring.chain(held_retiring).collect(),
+    }
+}

@@ -1,0 +1,172 @@
+//! The client for a server: made from the credential and the authorities, and made anew when they change.
+
+use std::fmt::Debug;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Secret;
+
+use super::Memory;
+use crate::api::conditions::Reason;
+use crate::api::{Auth, CaKind, Connection, Tls};
+use crate::controllers::Ctx;
+use crate::controllers::cluster::Lapse;
+use crate::plan::Stop;
+use crate::secret::KeyMaterial;
+use crate::servers::transport::Trust;
+use crate::servers::{self, Budget, Credential, Server, connect};
+
+/// The client for a server, or why there is none.
+pub(super) type Client = Result<Arc<dyn Server>, Stop>;
+
+/// What a client was made from: when it differs, another client is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Making {
+    pub(super) generation: i64,
+    pub(super) url: String,
+    pub(super) credential: Option<String>,
+    pub(super) authorities: Option<String>,
+}
+
+/// The text of the authorities to trust; `None` for the platform's.
+pub(super) async fn authorities(
+    ctx: &Ctx,
+    home: &str,
+    spec: &Connection,
+) -> Result<Result<Option<String>, Stop>, Lapse> {
+    let reference = match &spec.tls {
+        None => return Ok(Ok(None)),
+        Some(Tls::CaBundle(text)) => return Ok(Ok(Some(text.clone()))),
+        Some(Tls::CaRef(reference)) => reference,
+    };
+    let found = match reference.kind {
+        CaKind::ConfigMap => {
+            ctx.cluster
+                .config_entry(home, &reference.name, &reference.key)
+                .await?
+        }
+        CaKind::Secret => {
+            let secret = ctx.cluster.credential(home, &reference.name).await?;
+            entry(secret, &reference.key).and_then(|bytes| String::from_utf8(bytes).ok())
+        }
+    };
+    Ok(found.map(Some).ok_or_else(|| {
+        Stop::new(
+            Reason::CertificateNotTrusted,
+            format!(
+                "There is no entry {} in {:?} {}. Create it, or correct spec.tls.caRef.",
+                reference.key, reference.kind, reference.name
+            ),
+        )
+    }))
+}
+
+fn entry(secret: Option<Secret>, name: &str) -> Option<Vec<u8>> {
+    secret?.data?.remove(name).map(|bytes| bytes.0)
+}
+
+/// Makes the client anew where what it is made from has changed.
+pub(super) async fn renew(
+    ctx: &Ctx,
+    home: &str,
+    spec: &Connection,
+    making: Making,
+    memory: &mut Memory,
+) -> Result<(), Lapse> {
+    if memory
+        .client
+        .as_ref()
+        .is_some_and(|(made, _)| *made == making)
+    {
+        return Ok(());
+    }
+    let client = match credential(ctx, home, spec).await? {
+        Ok(credential) => client(ctx, spec, &making, credential, memory),
+        Err(stop) => Err(stop),
+    };
+    memory.client = Some((making, client));
+    memory.look = None;
+    Ok(())
+}
+
+/// The credential itself, read live and by name.
+pub(super) async fn credential(
+    ctx: &Ctx,
+    home: &str,
+    spec: &Connection,
+) -> Result<Result<Credential, Stop>, Lapse> {
+    let Auth::ApiKey(value) = &spec.auth else {
+        return Ok(Err(Stop::plain(Reason::NotSupportedYet)));
+    };
+    let reference = &value.secret_ref;
+    let secret = ctx.cluster.credential(home, &reference.name).await?;
+    let text = entry(secret, &reference.key).and_then(|bytes| String::from_utf8(bytes).ok());
+    let text = text
+        .map(|text| text.trim().to_owned())
+        .filter(|text| !text.is_empty());
+    Ok(text
+        .map(|text| Credential::ApiKey(KeyMaterial::new(text)))
+        .ok_or_else(|| {
+            Stop::new(
+                Reason::CredentialMissing,
+                format!(
+                    "Secret {} has no entry {} with a credential. {}",
+                    reference.name,
+                    reference.key,
+                    Reason::CredentialMissing.fix()
+                ),
+            )
+        }))
+}
+
+pub(super) fn client(
+    ctx: &Ctx,
+    spec: &Connection,
+    making: &Making,
+    credential: Credential,
+    memory: &mut Memory,
+) -> Result<Arc<dyn Server>, Stop> {
+    let trust = making
+        .authorities
+        .as_ref()
+        .map_or(Trust::Platform, |pem| Trust::Only(pem.as_bytes()));
+    let transport = ctx.doors.open(trust).map_err(|bad| {
+        Stop::new(
+            Reason::CertificateNotTrusted,
+            format!("The certificates in spec.tls cannot be used: {bad}. Correct them."),
+        )
+    })?;
+    let limits = servers::Limits {
+        requests_per_minute: positive(spec.limits.requests_per_minute),
+        burst: positive(spec.limits.burst),
+        concurrency: positive(spec.limits.concurrency),
+    };
+    let budget = match memory
+        .budget
+        .take()
+        .filter(|(made, _)| *made == spec.limits)
+    {
+        Some((_, budget)) => budget,
+        None => Arc::new(Budget::new(limits)),
+    };
+    memory.budget = Some((spec.limits, Arc::clone(&budget)));
+    connect(servers::Connection {
+        kind: servers::Kind::Octopus,
+        url: spec.url.clone(),
+        credential,
+        transport,
+        clock: Arc::clone(&ctx.clock),
+        budget,
+        turns: Arc::clone(&ctx.turns),
+    })
+    .map_err(|unusable| {
+        Stop::new(
+            Reason::Invalid,
+            format!("The connection cannot be used: {unusable}. Correct it."),
+        )
+    })
+}
+
+fn positive(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN)
+}

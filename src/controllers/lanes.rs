@@ -1,0 +1,77 @@
+//! How many passes go on at the same time. No tenant's objects, and no slow server, keep those of
+//! others waiting: each namespace has its own lane, and so has each connection.
+
+use std::hash::Hash;
+
+use tokio_util::sync::CancellationToken;
+
+use super::standing::Place;
+use crate::servers::{Turn, Turns};
+
+/// Passes at a time over objects of one kind in one namespace.
+const IN_A_NAMESPACE: usize = 8;
+/// Passes at a time over objects of one kind that rest on one connection.
+const AT_A_CONNECTION: usize = 16;
+
+/// The lanes of all passes.
+pub struct Lanes {
+    /// Of those over connections.
+    pub connections: OneKind,
+    /// Of those over ServiceAccounts.
+    pub accounts: OneKind,
+    /// Of those over ApiKeys.
+    pub keys: OneKind,
+}
+
+/// The lanes of the passes over one kind.
+pub struct OneKind {
+    namespaces: Turns<String>,
+    connections: Turns<Place>,
+    ending: CancellationToken,
+}
+
+/// Leave to pass, as long as it is held.
+pub struct Pass {
+    _namespace: Option<Turn>,
+    _connection: Option<Turn>,
+}
+
+impl Lanes {
+    /// Lanes into which nobody is let any more once `ending` is cancelled.
+    pub fn until(ending: &CancellationToken) -> Self {
+        let one_kind = || OneKind {
+            namespaces: Turns::of(IN_A_NAMESPACE),
+            connections: Turns::of(AT_A_CONNECTION),
+            ending: ending.clone(),
+        };
+        Self {
+            connections: one_kind(),
+            accounts: one_kind(),
+            keys: one_kind(),
+        }
+    }
+}
+
+impl OneKind {
+    /// Waits until an object of this namespace (none for one of the cluster) that rests on this
+    /// connection may be passed over; `None` when the operator ends.
+    pub async fn enter(&self, namespace: Option<String>, place: Option<Place>) -> Option<Pass> {
+        let entered = async {
+            let namespace = turn(&self.namespaces, namespace).await;
+            let connection = turn(&self.connections, place).await;
+            Pass {
+                _namespace: namespace,
+                _connection: connection,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.ending.cancelled() => None,
+            pass = entered => Some(pass),
+        }
+    }
+}
+
+async fn turn<K: Eq + Hash>(turns: &Turns<K>, thing: Option<K>) -> Option<Turn> {
+    Some(turns.take(thing?).await)
+}
