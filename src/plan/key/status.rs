@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Freshness, Seen, Step, ending, keys, living, making};
+use super::{Freshness, Seen, Setback, Step, ending, keys, living, making};
 use crate::api::conditions::{self, Finding, Reason, Status, Type};
 use crate::api::{ApiKeyStatus, CurrentKey, LastFailure, RetiringKey, RotationMode, time};
 use crate::plan::port::RemoteKey;
@@ -140,7 +140,7 @@ fn mirror(seen: &Seen, key: &Retiring) -> RetiringKey {
 /// or the spec changes.
 fn failures(seen: &Seen) -> (u32, Option<LastFailure>) {
     let before = &seen.object.status;
-    if let (Some((count, at)), Some(setback)) = (seen.pass.failure, &seen.pass.setback) {
+    if let (Some((count, at)), Some(setback)) = (seen.pass.failure, setback(seen)) {
         let failure = LastFailure {
             reason: setback.stop.reason.as_str().to_owned(),
             message: conditions::one_line(&setback.stop.message),
@@ -148,15 +148,25 @@ fn failures(seen: &Seen) -> (u32, Option<LastFailure>) {
         };
         return (count, Some(failure));
     }
-    let outstanding = || match ending::cause(seen) {
-        Some(cause) => !ended(seen, cause),
-        None => living::effect(seen).is_some() || making::make(seen).is_err(),
-    };
-    if before.last_failure.is_some() && spec_is_known(seen) && outstanding() {
+    if before.last_failure.is_some() && spec_is_known(seen) && outstanding(seen) {
         (before.failures, before.last_failure.clone())
     } else {
         (0, None)
     }
+}
+
+/// Whether something is still to be done, or stands against it.
+fn outstanding(seen: &Seen) -> bool {
+    match ending::cause(seen) {
+        Some(cause) => !ended(seen, cause),
+        None => living::effect(seen).is_some() || making::make(seen).is_err(),
+    }
+}
+
+/// What went wrong with something that is still to be done. What another leader has done meanwhile is
+/// not told as a failure of ours: two would contradict each other without end.
+fn setback(seen: &Seen) -> Option<&Setback> {
+    seen.pass.setback.as_ref().filter(|_| outstanding(seen))
 }
 
 /// Whether the status speaks of the spec as it is.
@@ -196,11 +206,7 @@ fn wait(seen: &Seen, reason: Reason, failures: u32) -> SignedDuration {
 }
 
 fn face(seen: &Seen) -> Face {
-    let setback = seen
-        .pass
-        .setback
-        .as_ref()
-        .map(|setback| setback.stop.clone());
+    let setback = setback(seen).map(|setback| setback.stop.clone());
     if let Some(cause) = ending::cause(seen) {
         if ended(seen, cause) {
             return Face::Ended(end_of(cause));
@@ -295,8 +301,8 @@ fn findings(seen: &Seen, face: &Face) -> Vec<Finding> {
 pub(super) fn wake(seen: &Seen) -> Timestamp {
     let intent = seen.object.intent.ours();
     let key = keys::current(seen);
-    let setback = seen.pass.setback.as_ref();
-    let asked = setback.and_then(super::Setback::asked_wait).map(|wait| {
+    let setback = setback(seen);
+    let asked = setback.and_then(Setback::asked_wait).map(|wait| {
         let wait = wait.and_then(|wait| SignedDuration::try_from(wait).ok());
         after(seen.now, wait.unwrap_or(SOON))
     });

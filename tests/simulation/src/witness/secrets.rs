@@ -39,7 +39,7 @@ impl Memory {
             last.until = Some(look.now);
         }
         if let Some(value) = value {
-            self.publish(look, uid, value, whose);
+            self.publish(look, uid, value, change, whose);
         }
     }
 
@@ -48,6 +48,7 @@ impl Memory {
         look: &mut Look<'_>,
         uid: String,
         value: String,
+        change: &Change,
         whose: &impl Fn(&str) -> Option<KeyView>,
     ) {
         let Some(key) = whose(&value) else {
@@ -78,7 +79,9 @@ impl Memory {
             ));
         }
         let serial = marker.serial.number();
-        let mut earlier = self.held.iter().filter(|held| held.uid == uid);
+        // A Secret that somebody has deleted may be made again by a write that is on its way.
+        let changed = change.old.is_some();
+        let mut earlier = self.held.iter().filter(|held| changed && held.uid == uid);
         if let Some(other) = earlier.find(|held| held.key != key.id && held.serial >= serial) {
             look.wrong(format!(
                 "key {} of serial {serial} is published after {} of serial {}",
