@@ -124,11 +124,14 @@ pub(crate) fn rung(stages: &Stages) -> Rung {
     })
 }
 
+/// Whether this row is to be played.
+fn is_asked_for(row: &str) -> bool {
+    std::env::var_os("ROW").is_none_or(|only| row.contains(&*only.to_string_lossy()))
+}
+
 /// Plays rows, many at a time, and says which went wrong and how.
 async fn play(stage: &Arc<Stage>, mut rows: Vec<Row>) -> Result<()> {
-    if let Some(only) = std::env::var_os("ROW") {
-        rows.retain(|row| row.name.contains(&*only.to_string_lossy()));
-    }
+    rows.retain(|row| is_asked_for(&row.name));
     let wrong: Vec<String> = stream::iter(rows)
         .map(async |row| {
             let (name, began) = (row.name.clone(), Instant::now());
