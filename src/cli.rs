@@ -4,11 +4,11 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::api::{check_crds, crds_yaml, write_crds};
+use crate::api::{check_files, crds_yaml, write_files};
 use crate::plan::marker::Installation;
 use crate::telemetry::Format;
 
@@ -116,7 +116,7 @@ pub enum Trust {
     On,
 }
 
-/// What to do with the definitions.
+/// What to do with the definitions, and what else is made from the types.
 #[derive(Debug, Args)]
 pub struct CrdsArgs {
     /// What to do.
@@ -138,7 +138,7 @@ pub struct CrdsArgs {
     pub root: PathBuf,
 }
 
-/// What to do with the definitions.
+/// What to do with the definitions, and what else is made from the types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum CrdsMode {
     /// Write the files in the repository, and say which have changed.
@@ -149,9 +149,6 @@ pub enum CrdsMode {
     Print,
 }
 
-/// The folders that hold the definitions, seen from the root of the repository.
-pub const FOLDERS: [&str; 2] = ["crds", "charts/apikey-operator/crds"];
-
 impl CrdsArgs {
     /// Does what is asked for, and writes what there is to say to `out`.
     ///
@@ -159,22 +156,16 @@ impl CrdsArgs {
     /// When a file is not what it should be (in mode `check`) or cannot be written.
     pub fn perform(self, out: &mut impl Write) -> anyhow::Result<()> {
         let Self { mode, root } = self;
-        let folders = FOLDERS.map(|folder| root.join(folder));
-        let folders: Vec<&Path> = folders.iter().map(PathBuf::as_path).collect();
         match mode {
-            CrdsMode::Check => check_crds(&folders)?,
+            CrdsMode::Check => check_files(&root)?,
             CrdsMode::Write => {
-                for path in write_crds(&folders)? {
-                    writeln!(
-                        out,
-                        "{}",
-                        path.strip_prefix(&root).unwrap_or(&path).display()
-                    )?;
+                for path in write_files(&root)? {
+                    writeln!(out, "{}", path.display())?;
                 }
             }
             CrdsMode::Print => {
-                for file in crds_yaml()? {
-                    writeln!(out, "---\n{}", file.text.trim_end())?;
+                for (_, text) in crds_yaml()? {
+                    writeln!(out, "---\n{}", text.trim_end())?;
                 }
             }
         }

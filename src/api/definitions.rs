@@ -14,7 +14,7 @@ use kube::CustomResourceExt;
 use schemars::Schema;
 use serde_json::{Map, Value, json};
 
-pub use files::{CrdFile, CrdsError, Paths, check_crds, crds_yaml, write_crds};
+pub use files::{FilesError, MadeFile, Paths, check_files, crds_yaml, made_files, write_files};
 
 use super::{ApiKey, ClusterDeployServer, DeployServer, ServiceAccount, columns};
 

@@ -22,7 +22,9 @@ pub use api_key::{
     NotARenewBefore, RenewBefore, Restarted, RetiringKey, Rotation, RotationMode, SecretSpec,
     StackStormKey, Window, Workload, WorkloadKind,
 };
-pub use definitions::{CrdFile, CrdsError, Paths, all_crds, check_crds, crds_yaml, write_crds};
+pub use definitions::{
+    FilesError, MadeFile, Paths, all_crds, check_files, crds_yaml, made_files, write_files,
+};
 pub use period::{NotAPeriod, Period};
 pub use server::{
     Auth, BasicSecret, CaKind, CaRef, ClusterDeployServer, ClusterDeployServerSpec, Connection,

@@ -32,7 +32,7 @@ use crate::plan::port::{AccountId, RemoteTeam, TeamRef};
 pub struct Memory {
     /// The newest version that a write of ours has made.
     version: Option<String>,
-    /// The account and its teams as they were looked up last, and when.
+    /// The account and its teams as they were looked up last.
     looked: Option<Looked>,
     /// The account, once the server has shown that it is the declared one, and until it shows
     /// something else.
@@ -45,8 +45,16 @@ pub struct Memory {
     patience: Option<Patience>,
 }
 
-/// The account and its teams as they were looked up, and when.
-type Looked = (Timestamp, Remote, Vec<(TeamRef, Option<RemoteTeam>)>);
+/// The account and its teams as they were looked up.
+#[derive(Debug, Clone, PartialEq)]
+struct Looked {
+    /// When.
+    at: Timestamp,
+    /// Which account was pinned then: of another one it says nothing.
+    pinned: Option<AccountId>,
+    remote: Remote,
+    teams: Vec<(TeamRef, Option<RemoteTeam>)>,
+}
 
 /// What a pass holds in its hands besides the facts.
 struct Hands {
@@ -184,10 +192,12 @@ fn remember(memory: &mut Memory, seen: &Seen, hands: &Hands, wake: Timestamp) {
         .version
         .clone_from(&hands.object.metadata.resource_version);
     memory.counted = seen.counted;
-    memory.looked = seen
-        .pass
-        .found_at
-        .map(|at| (at, seen.remote.clone(), seen.teams.clone()));
+    memory.looked = seen.pass.found_at.map(|at| Looked {
+        at,
+        pinned: seen.object.pins.account.clone(),
+        remote: seen.remote.clone(),
+        teams: seen.teams.clone(),
+    });
     if seen.remote != Remote::Unknown {
         memory.verified = verified(seen).cloned();
     }

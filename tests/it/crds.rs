@@ -8,14 +8,13 @@
 mod cases;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use apikey_operator::api::{
-    ApiKey, ClusterDeployServer, DeployServer, ServiceAccount, check_crds, crds_yaml,
+    ApiKey, ClusterDeployServer, DeployServer, ServiceAccount, check_files, crds_yaml,
 };
-use apikey_operator::cli::FOLDERS;
 use futures::{StreamExt as _, stream};
 use serde_json::Value;
 use testbed::control_plane::ControlPlane;
@@ -37,7 +36,7 @@ pub(crate) fn rung() -> Rung {
 
 /// Installs the definitions, and returns when they are served. May be done again and again.
 pub(crate) async fn install(control_plane: &ControlPlane) -> Result<()> {
-    let files: Vec<String> = crds_yaml()?.into_iter().map(|file| file.text).collect();
+    let files: Vec<String> = crds_yaml()?.into_iter().map(|(_, text)| text).collect();
     let mut apply = control_plane.kubectl();
     apply.args(["apply", "--server-side", "--filename=-"]);
     run(apply, &files.join("\n---\n")).await?;
@@ -86,10 +85,7 @@ const NAMESPACE: &str = "crds";
 
 /// Fails when the files in the repository are not what the types say.
 pub(crate) fn files_are_current() -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folders = FOLDERS.map(|folder| root.join(folder));
-    let folders: Vec<&Path> = folders.iter().map(PathBuf::as_path).collect();
-    Ok(check_crds(&folders)?)
+    Ok(check_files(Path::new(env!("CARGO_MANIFEST_DIR")))?)
 }
 
 /// A kind of ours.

@@ -58,11 +58,13 @@ pub(super) fn see(ctx: &Ctx, object: ServiceAccount, memory: &Memory) -> Option<
         .zip(facts.pins.account.as_ref())
         .and_then(|(lists, account)| lists.at_hand(account));
     let resync = route.as_ref().map(|route| route.resync).ok();
-    let looked = memory.looked.clone().filter(|(at, ..)| {
-        facts.deleting.is_none() && resync.is_some_and(|resync| now.duration_since(*at) < resync)
+    let looked = memory.looked.clone().filter(|looked| {
+        facts.deleting.is_none()
+            && looked.pinned == facts.pins.account
+            && resync.is_some_and(|resync| now.duration_since(looked.at) < resync)
     });
     let (found_at, remote, teams) = match looked {
-        Some((at, remote, teams)) => (Some(at), remote, teams),
+        Some(looked) => (Some(looked.at), looked.remote, looked.teams),
         None => (None, Remote::Unknown, Vec::new()),
     };
     let mut pass = Pass::begin(now, memory.failures);

@@ -328,6 +328,9 @@ fn pin(seen: &Seen, route: &Route, account: AccountId, maker: Maker) -> Pins {
 /// An account that was pinned and is not there any more.
 fn lost(seen: &Seen, route: &Route) -> Result<Option<Step>, Stop> {
     let pins = &seen.object.pins;
+    if seen.pass.found_at.is_none_or(|at| at < seen.pass.began) {
+        return Ok(Some(Step::Find(lookup(seen, route))));
+    }
     if seen.object.spec.management == Management::Managed && pins.maker == Maker::Us {
         // It is made anew, under another id; its keys died with it.
         let pins = Pins {

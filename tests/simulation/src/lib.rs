@@ -8,6 +8,7 @@
 //! | [`clock`] | time and chance |
 //! | [`world`] | one of each, and the processes that live in it |
 //! | [`scene`] [`manifests`] [`wire`] | a world with a deploy server, and the operator at work in it |
+//! | [`schedule`] | an hour in which much goes wrong, drawn from a seed |
 //! | [`witness`] [`consumer`] | who says what is wrong: the invariants, and the users of keys |
 //! | [`conformance`] | what holds the simulated API to a real one |
 
@@ -19,6 +20,7 @@ pub mod kubernetes;
 pub mod manifests;
 pub mod recorder;
 pub mod scene;
+pub mod schedule;
 pub mod script;
 pub mod wire;
 pub mod witness;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use apikey_operator::clock::Clock;
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -56,12 +56,14 @@ pub struct Heard {
 pub enum Pace {
     /// It does.
     Calm,
-    /// Somebody asks again and again and lets no time pass: the request is never answered.
+    /// Somebody asks again and again and lets hardly any time pass: the request is never answered.
     Restless,
 }
 
-/// So many requests at one moment come only from somebody who never rests.
+/// So many requests within [`AT_ONCE`] come only from somebody who never rests.
 const MOST_AT_ONCE: usize = 5_000;
+/// A breath.
+const AT_ONCE: SignedDuration = SignedDuration::from_secs(10);
 
 /// Looks at the stores behind the doors after an effect, and says what is wrong.
 type Oracle = Box<dyn FnMut(&Effect) -> Result<(), String> + Send>;
@@ -288,7 +290,7 @@ impl Recorder {
         let at = self.inner.clock.now();
         let mut calls = locked(&self.inner.calls);
         let began = calls.len().checked_sub(MOST_AT_ONCE);
-        let pace = if began.is_some_and(|began| calls[began].at == at) {
+        let pace = if began.is_some_and(|began| at.duration_since(calls[began].at) < AT_ONCE) {
             Pace::Restless
         } else {
             Pace::Calm

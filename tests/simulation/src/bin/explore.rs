@@ -1,0 +1,71 @@
+//! `cargo explore`: draws one schedule after the other and plays it, until one goes wrong or the
+//! time is over; then the shortest one with the same seed that still goes wrong is told.
+
+use std::io::{Write as _, stdout};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use simulation::schedule::{Counts, Schedule};
+use tokio::time::Instant;
+
+/// Looks for a schedule of crashes, lost answers and other people's deeds that breaks an invariant.
+#[derive(Debug, Parser)]
+struct Explore {
+    /// The first seed; each schedule takes the next one.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// How long to look, in minutes.
+    #[arg(long, default_value_t = 10)]
+    minutes: u64,
+    /// How many schedules to play at most.
+    #[arg(long)]
+    schedules: Option<u64>,
+}
+
+fn main() -> ExitCode {
+    explore(&Explore::parse()).unwrap_or(ExitCode::FAILURE)
+}
+
+fn explore(wish: &Explore) -> std::io::Result<ExitCode> {
+    let mut out = stdout();
+    let (began, limit) = (Instant::now(), Duration::from_secs(wish.minutes * 60));
+    let mut all = Counts::default();
+    let mut played = 0;
+    while began.elapsed() < limit && wish.schedules.is_none_or(|most| played < most) {
+        let seed = wish.seed + played;
+        let schedule = Schedule::draw(seed);
+        match schedule.play() {
+            Ok(counts) => all = all.and(counts),
+            Err(error) => {
+                let troubles = schedule.len();
+                let first = error.to_string();
+                let first = first.lines().next().unwrap_or_default();
+                writeln!(
+                    out,
+                    "\nseed {seed} goes wrong: {first}\nits {troubles} troubles are made fewer"
+                )?;
+                let (shortest, how) = schedule.shrink();
+                let how = how.unwrap_or(error);
+                writeln!(
+                    out,
+                    "{how:#}\n\nthe shortest schedule of seed {seed}:\n{shortest}"
+                )?;
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        played += 1;
+        let Counts {
+            effects,
+            crashes,
+            keys,
+        } = all;
+        write!(
+            out,
+            "\r{played} schedules, {effects} effects, {crashes} crashes, {keys} keys made"
+        )?;
+        out.flush()?;
+    }
+    writeln!(out, ": every invariant held")?;
+    Ok(ExitCode::SUCCESS)
+}
