@@ -17,14 +17,15 @@ use self::see::see;
 use super::cluster::Lapse;
 use super::lists::Lists;
 use super::standing::{self, Line, News, Place};
+use super::voice::Voice;
 use super::watch::Guarded;
 use super::{Ctx, MOST_STEPS, Outcome, Patience, facts, is_older, outcome, requeue};
-use crate::api::ServiceAccount;
+use crate::api::{ServiceAccount, ServiceAccountStatus, finalizer};
 use crate::metrics;
 use crate::plan::account::{
     Done, Plan, Remote, Seen, Step, fold, mint_stop, plan, verified, works_stop,
 };
-use crate::plan::key::Freshness;
+use crate::plan::key::{Finalizer, Freshness};
 use crate::plan::port::{AccountId, RemoteTeam, TeamRef};
 
 /// What passes over one ServiceAccount remember.
@@ -43,6 +44,8 @@ pub struct Memory {
     failures: u32,
     /// A setback that is waited out.
     patience: Option<Patience>,
+    /// What was said last of it.
+    voice: Voice<ServiceAccountStatus>,
 }
 
 /// The account and its teams as they were looked up.
@@ -61,6 +64,7 @@ struct Hands {
     object: ServiceAccount,
     line: Option<Line>,
     lists: Arc<Lists>,
+    voice: Voice<ServiceAccountStatus>,
 }
 
 /// Looks at one ServiceAccount, and does what is to be done.
@@ -102,11 +106,21 @@ async fn reconcile(ctx: &Ctx, mut object: ServiceAccount) -> Action {
         let end = pass(ctx, seen, hands, &mut memory).await;
         ctx.memories.accounts.set(uid.clone(), memory.clone());
         match end {
-            Some(action) => return action,
-            None => freshness = Freshness::Live,
+            End::Settled(action) => return action,
+            End::Stale(last) => {
+                object = *last;
+                freshness = Freshness::Live;
+            }
         }
     }
     Action::requeue(Duration::from_secs(1))
+}
+
+/// How a pass ended.
+enum End {
+    Settled(Action),
+    /// The objects were not what we thought; this is the last that we saw of the ServiceAccount.
+    Stale(Box<ServiceAccount>),
 }
 
 fn gone(ctx: &Ctx, object: &ServiceAccount) -> Action {
@@ -131,16 +145,30 @@ fn unanswered(object: &ServiceAccount, why: &str) -> Action {
     Action::requeue(super::API_SERVER_WAIT)
 }
 
+/// The ServiceAccount as it is now. One that has vanished with our finalizer is taken for one that is
+/// being deleted, as an ApiKey is.
 async fn live(ctx: &Ctx, object: &ServiceAccount) -> Result<Option<ServiceAccount>, Lapse> {
+    let meta = &object.metadata;
+    if meta.resource_version.is_none() {
+        return Ok(Some(object.clone()));
+    }
     let found: Option<ServiceAccount> = ctx
         .cluster
-        .get(object.namespace().as_deref(), &object.name_any())
+        .get(meta.namespace.as_deref(), &object.name_any())
         .await?;
-    Ok(found.filter(|found| found.metadata.uid == object.metadata.uid))
+    let found = found.filter(|found| found.metadata.uid == meta.uid);
+    let guarded = facts::carries(meta, finalizer::ACCOUNT) == Finalizer::Present;
+    if found.is_some() || !guarded || meta.deletion_timestamp.is_some() {
+        return Ok(found);
+    }
+    let mut vanished = object.clone();
+    vanished.metadata.resource_version = None;
+    vanished.metadata.deletion_timestamp = Some(crate::api::time(ctx.clock.now()));
+    Ok(Some(vanished))
 }
 
-/// Plans and acts until nothing is left to do. `None` when the objects were not what we thought.
-async fn pass(ctx: &Ctx, mut seen: Seen, mut hands: Hands, memory: &mut Memory) -> Option<Action> {
+/// Plans and acts until nothing is left to do.
+async fn pass(ctx: &Ctx, mut seen: Seen, mut hands: Hands, memory: &mut Memory) -> End {
     let timing = ctx.metrics.pass(metrics::Kind::ServiceAccount);
     let mut did: Vec<&'static str> = Vec::new();
     for _ in 0..MOST_STEPS {
@@ -151,7 +179,7 @@ async fn pass(ctx: &Ctx, mut seen: Seen, mut hands: Hands, memory: &mut Memory) 
             publish(ctx, &seen, memory);
             tell(&seen, &did);
             timing.ended(outcome(&did, seen.pass.setback.as_ref()));
-            return Some(requeue(seen.now, wake));
+            return End::Settled(requeue(seen.now, wake));
         }
         if let Some(name) = label(&step) {
             did.push(name);
@@ -163,16 +191,21 @@ async fn pass(ctx: &Ctx, mut seen: Seen, mut hands: Hands, memory: &mut Memory) 
             Outcome::Done(Done::Over) => {
                 tell(&seen, &did);
                 timing.ended(metrics::Outcome::Changed);
-                return Some(gone(ctx, &hands.object));
+                return End::Settled(gone(ctx, &hands.object));
             }
             Outcome::Done(done) => seen = fold(seen, &step, done),
             Outcome::Stale => {
                 remember(memory, &seen, &hands, seen.now);
-                return None;
+                return End::Stale(Box::new(hands.object));
             }
             Outcome::Unanswered(why) => {
                 remember(memory, &seen, &hands, seen.now);
-                return Some(unanswered(&hands.object, &why));
+                return End::Settled(unanswered(&hands.object, &why));
+            }
+            Outcome::Hushed(until) => {
+                remember(memory, &seen, &hands, wake);
+                publish(ctx, &seen, memory);
+                return End::Settled(requeue(seen.now, until));
             }
         }
     }
@@ -184,7 +217,7 @@ async fn pass(ctx: &Ctx, mut seen: Seen, mut hands: Hands, memory: &mut Memory) 
     );
     remember(memory, &seen, &hands, seen.now);
     publish(ctx, &seen, memory);
-    Some(Action::requeue(Duration::from_secs(60)))
+    End::Settled(Action::requeue(Duration::from_secs(60)))
 }
 
 fn remember(memory: &mut Memory, seen: &Seen, hands: &Hands, wake: Timestamp) {
@@ -192,6 +225,7 @@ fn remember(memory: &mut Memory, seen: &Seen, hands: &Hands, wake: Timestamp) {
         .version
         .clone_from(&hands.object.metadata.resource_version);
     memory.counted = seen.counted;
+    memory.voice.clone_from(&hands.voice);
     memory.looked = seen.pass.found_at.map(|at| Looked {
         at,
         pinned: seen.object.pins.account.clone(),

@@ -22,6 +22,7 @@ use self::see::see;
 use super::cluster::{Kind, Lapse};
 use super::lists::Lists;
 use super::standing::{self, Line, News, Place};
+use super::voice::Voice;
 use super::watch::Guarded;
 use super::{Ctx, MOST_STEPS, Outcome, facts, is_older, requeue};
 use crate::api::conditions::Reason;
@@ -49,6 +50,8 @@ pub struct Memory {
     look: Option<Look>,
     /// The newest lists of its accounts' keys.
     lists: Arc<Lists>,
+    /// What was said last of it.
+    voice: Voice<ConnectionStatus>,
 }
 
 impl Memory {
@@ -291,6 +294,7 @@ async fn pass<L: Link>(
                 seen.refused = Some(refusal(&step, &why));
             }
             Outcome::Stale => return Ok(None),
+            Outcome::Hushed(until) => return Ok(Some(requeue(seen.now, until))),
             Outcome::Unanswered(why) => return Err(Lapse::NoAnswer(why)),
         }
     }

@@ -19,10 +19,11 @@ use self::see::{WATCH_WAIT, awaits_watches, place, secret, see};
 use super::cluster::Answer;
 use super::lists::Lists;
 use super::standing::Line;
+use super::voice::Voice;
 use super::{Ctx, MOST_STEPS, Outcome, Patience, facts, is_older, outcome, requeue};
-use crate::api::{ApiKey, ServiceAccount};
+use crate::api::{ApiKey, ApiKeyStatus, ServiceAccount, finalizer};
 use crate::metrics;
-use crate::plan::key::{Done, Freshness, Plan, Seen, Step, fold, plan};
+use crate::plan::key::{Done, Finalizer, Freshness, Plan, Seen, Step, fold, plan};
 use crate::plan::record::{Nonce, Uid};
 use crate::secret::KeyMaterial;
 
@@ -42,6 +43,8 @@ pub struct Memory {
     patience: Option<Patience>,
     /// Since when the watches are behind our own writes.
     behind: Option<Timestamp>,
+    /// What was said last of it.
+    voice: Voice<ApiKeyStatus>,
 }
 
 /// What a pass holds in its hands besides the facts.
@@ -55,6 +58,7 @@ struct Hands {
     username: String,
     /// The value of the key that was just minted: it exists nowhere else.
     value: Option<KeyMaterial>,
+    voice: Voice<ApiKeyStatus>,
 }
 
 /// Looks at one ApiKey, and does what is to be done.
@@ -74,7 +78,10 @@ pub async fn reconcile(ctx: &Ctx, object: ApiKey) -> Action {
         if freshness == Freshness::Live {
             match live(ctx, &object).await {
                 Ok(Some(live)) => object = live,
-                Ok(None) => return Action::await_change(),
+                Ok(None) => {
+                    forget(ctx, &uid);
+                    return Action::await_change();
+                }
                 Err(lapse) => return unanswered(&object, &lapse.to_string()),
             }
         }
@@ -91,7 +98,10 @@ pub async fn reconcile(ctx: &Ctx, object: ApiKey) -> Action {
                 ctx.memories.keys.set(uid, memory);
                 return action;
             }
-            End::Stale => freshness = Freshness::Live,
+            End::Stale(last) => {
+                object = *last;
+                freshness = Freshness::Live;
+            }
         }
     }
     ctx.memories.keys.set(uid, memory);
@@ -101,7 +111,8 @@ pub async fn reconcile(ctx: &Ctx, object: ApiKey) -> Action {
 /// How a pass ended.
 enum End {
     Settled(Action),
-    Stale,
+    /// The objects were not what we thought; this is the last that we saw of the ApiKey.
+    Stale(Box<ApiKey>),
 }
 
 fn unanswered(object: &ApiKey, why: &str) -> Action {
@@ -113,12 +124,30 @@ fn unanswered(object: &ApiKey, why: &str) -> Action {
     Action::requeue(super::API_SERVER_WAIT)
 }
 
+/// The ApiKey as it is now.
+///
+/// One that has vanished, though it was not being deleted and had our finalizer, is taken for one
+/// that is being deleted, so that its keys go: Kubernetes removes an object for good that gets its
+/// first finalizer while a deletion of it is on its way (kubernetes/kubernetes#77988). It has no
+/// resource version any more.
 async fn live(ctx: &Ctx, object: &ApiKey) -> Answer<Option<ApiKey>> {
+    let meta = &object.metadata;
+    if meta.resource_version.is_none() {
+        return Ok(Some(object.clone()));
+    }
     let found: Option<ApiKey> = ctx
         .cluster
-        .get(object.namespace().as_deref(), &object.name_any())
+        .get(meta.namespace.as_deref(), &object.name_any())
         .await?;
-    Ok(found.filter(|found| found.metadata.uid == object.metadata.uid))
+    let found = found.filter(|found| found.metadata.uid == meta.uid);
+    let guarded = facts::carries(meta, finalizer::REVOKE) == Finalizer::Present;
+    if found.is_some() || !guarded || meta.deletion_timestamp.is_some() {
+        return Ok(found);
+    }
+    let mut vanished = object.clone();
+    vanished.metadata.resource_version = None;
+    vanished.metadata.deletion_timestamp = Some(crate::api::time(ctx.clock.now()));
+    Ok(Some(vanished))
 }
 
 /// Plans and acts until nothing is left to do.
@@ -153,7 +182,11 @@ async fn pass(ctx: &Ctx, mut seen: Seen, mut hands: Hands, memory: &mut Memory) 
             }
             Outcome::Stale => {
                 remember(memory, &seen, &hands, wake);
-                return End::Stale;
+                return End::Stale(Box::new(hands.object));
+            }
+            Outcome::Hushed(until) => {
+                remember(memory, &seen, &hands, wake);
+                return End::Settled(requeue(seen.now, until));
             }
             Outcome::Unanswered(why) => {
                 // Nothing was sent to the server for an intent that may not be recorded.
@@ -184,6 +217,7 @@ fn remember(memory: &mut Memory, seen: &Seen, hands: &Hands, wake: Timestamp) {
         .as_ref()
         .and_then(|secret| secret.metadata.resource_version.clone());
     memory.settled.clone_from(&seen.settled);
+    memory.voice.clone_from(&hands.voice);
     let met = seen.pass.setback.as_ref();
     let lasts = Patience::lasts(memory.patience.as_ref(), seen.object.generation, seen.now);
     // A wake in between does not prolong the wait.
@@ -228,7 +262,7 @@ fn tell(object: &ApiKey, did: &[&'static str], seen: &Seen) {
 /// The name of a step that changes something.
 fn label(step: &Step) -> Option<&'static str> {
     match step {
-        Step::Idle | Step::Refresh | Step::Look { .. } | Step::Rehearse => None,
+        Step::Idle | Step::Refresh | Step::Look { .. } | Step::Rehearse(_) => None,
         Step::Guard { .. } => Some("Guard"),
         Step::Open(_) => Some("Open"),
         Step::Mint(_) => Some("Mint"),

@@ -10,6 +10,7 @@
 //! | `lists` | one list of keys per account |
 //! | `lanes` | how many passes go on at the same time |
 //! | `standing` | what connections and accounts are worth right now |
+//! | `voice` | what was said last in a status, and patience with others |
 //! | `watch` | one watch per kind, and who is woken by what |
 //! | `report` | logs and Events |
 
@@ -23,6 +24,7 @@ pub mod lists;
 pub mod rendering;
 pub mod report;
 pub mod standing;
+pub mod voice;
 pub mod watch;
 
 use std::sync::Arc;
@@ -190,6 +192,8 @@ pub enum Outcome<D> {
     Stale,
     /// The API server gave no answer: look again later.
     Unanswered(String),
+    /// Somebody else says something else: it is not contradicted before then.
+    Hushed(Timestamp),
 }
 
 impl<D> Outcome<D> {

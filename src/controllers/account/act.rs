@@ -49,6 +49,7 @@ pub(super) async fn act(ctx: &Ctx, seen: &Seen, hands: &mut Hands, step: &Step) 
                     }
                     Outcome::Done(Done::Over)
                 }
+                Err(Lapse::NotFound) => Outcome::Done(Done::Over),
                 Err(lapse) => Outcome::of_lapse(lapse, refused),
             }
         }
@@ -109,8 +110,11 @@ async fn call(
             Ok(Done::TeamChanged(server.leave_team(team, account).await?))
         }
         Step::Look { newer_than } => {
-            let Some(account) = &seen.object.pins.account else {
-                return Err(Fault::NotFound);
+            let account = match (&seen.object.pins.account, &seen.remote) {
+                (Some(pinned), _) => pinned,
+                // Its creation got no answer, and nothing more was recorded of it.
+                (None, Remote::Found(account)) => &account.id,
+                (None, Remote::Absent | Remote::Unknown) => return Err(Fault::NotFound),
             };
             let list = lists
                 .newer(line, account, *newer_than, ctx.clock.as_ref())
@@ -197,15 +201,28 @@ async fn take_census(ctx: &Ctx, seen: &Seen) -> Outcome<Done> {
 }
 
 async fn record(ctx: &Ctx, hands: &mut Hands, status: ServiceAccountStatus) -> Outcome<Done> {
-    let before = hands.object.status.clone().unwrap_or_default().conditions;
+    let there = hands.object.status.clone().unwrap_or_default();
+    let now = ctx.clock.now();
+    if let Some(until) = hands
+        .voice
+        .waits(&there, &status, now, |said| &said.conditions)
+    {
+        return Outcome::Hushed(until);
+    }
     let mut wanted = hands.object.clone();
     wanted.metadata.managed_fields = None;
     wanted.status = Some(status);
     let outcome = written(ctx, hands, ctx.cluster.record(&wanted).await);
     if let Outcome::Done(Done::Written(_)) = &outcome {
-        let now = hands.object.status.clone().unwrap_or_default().conditions;
+        let said = hands.object.status.clone().unwrap_or_default();
+        hands.voice.said(&said);
         ctx.reporter
-            .flipped(&hands.object, "Reconcile", &before, &now)
+            .flipped(
+                &hands.object,
+                "Reconcile",
+                &there.conditions,
+                &said.conditions,
+            )
             .await;
     }
     outcome

@@ -98,6 +98,7 @@ pub(super) fn see(ctx: &Ctx, object: ServiceAccount, memory: &Memory) -> Option<
             object,
             line,
             lists: lists.unwrap_or_default(),
+            voice: memory.voice.clone(),
         },
     ))
 }

@@ -97,7 +97,7 @@ pub(super) async fn act<L: Link>(
         Step::GiveUp => holds::give_up(ctx, seen, hands).await,
         Step::Release => holds::release(ctx, seen, hands).await,
         Step::Count => count(ctx, place, seen).await,
-        Step::Record(status) => record(ctx, seen, hands, (**status).clone()).await,
+        Step::Record(status) => record(ctx, seen, hands, memory, (**status).clone()).await,
         Step::Close => {
             let closed = change(
                 ctx,
@@ -147,15 +147,29 @@ async fn record<L: Link>(
     ctx: &Ctx,
     seen: &mut Seen,
     hands: &mut Hands<L>,
+    memory: &mut Memory,
     status: ConnectionStatus,
 ) -> Outcome<Flow> {
-    let before = hands.object.status().conditions;
+    let there = hands.object.status();
+    let now = ctx.clock.now();
+    if let Some(until) = memory
+        .voice
+        .waits(&there, &status, now, |said| &said.conditions)
+    {
+        return Outcome::Hushed(until);
+    }
     match ctx.cluster.record(&hands.object.with(status)).await {
         Ok(object) => {
             hands.object = object;
             seen.status = hands.object.status();
+            memory.voice.said(&seen.status);
             ctx.reporter
-                .flipped(&hands.object, "Reconcile", &before, &seen.status.conditions)
+                .flipped(
+                    &hands.object,
+                    "Reconcile",
+                    &there.conditions,
+                    &seen.status.conditions,
+                )
                 .await;
             Outcome::Done(Flow::On)
         }

@@ -11,7 +11,7 @@ use super::see::{object_facts, secret_facts, secret_name};
 use super::{Hands, forget, live};
 use crate::api::conditions::Reason;
 use crate::api::{ApiKey, ServiceAccount, annotation, finalizer};
-use crate::controllers::cluster::{Answer, Marks};
+use crate::controllers::cluster::{Answer, Lapse, Marks};
 use crate::controllers::standing::Place;
 use crate::controllers::{Ctx, Outcome, facts};
 use crate::plan::Stop;
@@ -63,7 +63,7 @@ pub(super) async fn act(ctx: &Ctx, seen: &Seen, hands: &mut Hands, step: &Step) 
             )
             .await
         }
-        Step::Rehearse => rehearse(ctx, hands).await,
+        Step::Rehearse(publication) => rehearse(ctx, hands, publication).await,
         Step::Mint(order) => mint_key(ctx, seen, hands, order).await,
         Step::Prove => prove(ctx, hands).await,
         Step::Publish(publication) => publish(ctx, seen, hands, publication).await,
@@ -145,16 +145,29 @@ async fn mark(ctx: &Ctx, hands: &mut Hands, marks: Marks) -> Outcome<Done> {
 }
 
 async fn record(ctx: &Ctx, hands: &mut Hands, status: crate::api::ApiKeyStatus) -> Outcome<Done> {
-    let before = hands.object.status.clone().unwrap_or_default().conditions;
+    let there = hands.object.status.clone().unwrap_or_default();
+    let now = ctx.clock.now();
+    if let Some(until) = hands
+        .voice
+        .waits(&there, &status, now, |said| &said.conditions)
+    {
+        return Outcome::Hushed(until);
+    }
     let mut wanted = hands.object.clone();
     wanted.metadata.managed_fields = None;
     wanted.status = Some(status);
     match ctx.cluster.record(&wanted).await {
         Ok(object) => {
             hands.object = object;
-            let now = hands.object.status.clone().unwrap_or_default().conditions;
+            let said = hands.object.status.clone().unwrap_or_default();
+            hands.voice.said(&said);
             ctx.reporter
-                .flipped(&hands.object, "Reconcile", &before, &now)
+                .flipped(
+                    &hands.object,
+                    "Reconcile",
+                    &there.conditions,
+                    &said.conditions,
+                )
                 .await;
             Outcome::Done(Done::Written(Box::new(object_facts(ctx, &hands.object))))
         }
@@ -264,6 +277,10 @@ async fn close(ctx: &Ctx, seen: &Seen, hands: &mut Hands) -> Outcome<Done> {
                     .tell(&hands.object, "Retained", "Close", &note)
                     .await;
             }
+            forget(ctx, &facts::uid(&hands.object.metadata));
+            Outcome::Done(Done::Over)
+        }
+        Err(Lapse::NotFound) => {
             forget(ctx, &facts::uid(&hands.object.metadata));
             Outcome::Done(Done::Over)
         }

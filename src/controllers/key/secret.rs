@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::ground::ground;
-use super::see::{secret_facts, secret_name};
-use super::{Hands, MOST_STALE};
+use super::see::{object_facts, secret_facts, secret_name};
+use super::{Hands, MOST_STALE, live};
 use crate::api::conditions::Reason;
 use crate::api::{ApiKey, ServiceAccount};
 use crate::controllers::cluster::{Answer, Effect, Lapse};
@@ -27,13 +27,19 @@ use crate::secret::KeyMaterial;
 /// How long a Publish without an answer rests before the same write is sent again.
 const BREATH: Duration = Duration::from_secs(2);
 
-/// Tries the Secret's write without effect, and reads the ServiceAccount live.
-pub(super) async fn rehearse(ctx: &Ctx, hands: &mut Hands) -> Outcome<Done> {
-    let dummy = KeyMaterial::new("rehearsal");
+/// Tries the Secret's write without effect, and reads the ServiceAccount and the ApiKey live.
+pub(super) async fn rehearse(
+    ctx: &Ctx,
+    hands: &mut Hands,
+    publication: &Publication,
+) -> Outcome<Done> {
+    let dummy = KeyMaterial::new("REHEARSAL-REHEARSAL-REHEARSAL");
     for _ in 0..MOST_STALE {
-        match write_secret(ctx, hands, &dummy, None, Effect::Rehearsed).await {
+        match write_secret(ctx, hands, &dummy, publication, Effect::Rehearsed).await {
             Ok(_) => break,
-            Err(Lapse::Refused(why)) => return Outcome::Done(Done::Failed(secret_refused(&why))),
+            Err(Lapse::Refused(why)) => {
+                return Outcome::Done(Done::Failed(secret_refused(hands, &why)));
+            }
             Err(Lapse::NoAnswer(why)) => return Outcome::Unanswered(why),
             Err(Lapse::Conflict | Lapse::NotFound) => {
                 let namespace = hands.object.namespace().unwrap_or_default();
@@ -70,20 +76,29 @@ pub(super) async fn rehearse(ctx: &Ctx, hands: &mut Hands) -> Outcome<Done> {
     hands.line = ground.line;
     hands.url = ground.url;
     hands.username = ground.username;
+    match live(ctx, &hands.object).await {
+        Ok(Some(object)) => hands.object = object,
+        Ok(None) => return Outcome::Done(Done::Over),
+        Err(lapse) => return Outcome::Unanswered(lapse.to_string()),
+    }
     Outcome::Done(Done::Rehearsed {
+        object: Box::new(object_facts(ctx, &hands.object)),
         secret: secret_facts(ctx, hands),
         base: Box::new(ground.base),
     })
 }
 
-fn secret_refused(why: &str) -> Setback {
-    let stop = Stop::new(
-        Reason::SecretRefused,
-        format!(
-            "The cluster refuses the Secret: {why}. {}",
-            Reason::SecretRefused.fix()
+/// Why the cluster does not take the Secret. Whoever refuses a change of one that is there has seen
+/// its value, and could tell it: those words are not repeated.
+fn secret_refused(hands: &Hands, why: &str) -> Setback {
+    let fix = Reason::SecretRefused.fix();
+    let message = match &hands.secret {
+        None => format!("The cluster refuses the Secret: {why}. {fix}"),
+        Some(_) => format!(
+            "The cluster refuses a change of the Secret; `kubectl annotate --dry-run=server` on it shows why. {fix}"
         ),
-    );
+    };
+    let stop = Stop::new(Reason::SecretRefused, message);
     Setback::refused(stop, Retry::Backoff)
 }
 
@@ -105,7 +120,7 @@ pub(super) async fn publish(
     let deadline = after(opened_at, PUBLISH_WITHIN);
     let mut answered = true;
     loop {
-        match write_secret(ctx, hands, &value, Some(publication), Effect::Real).await {
+        match write_secret(ctx, hands, &value, publication, Effect::Real).await {
             Ok(secret) => {
                 hands.secret = Some(secret);
                 break;
@@ -189,7 +204,7 @@ async fn write_secret(
     ctx: &Ctx,
     hands: &Hands,
     value: &KeyMaterial,
-    publication: Option<&Publication>,
+    publication: &Publication,
     effect: Effect,
 ) -> Answer<PartialObjectMeta<Secret>> {
     let object = &hands.object;
@@ -198,21 +213,23 @@ async fn write_secret(
         .as_ref()
         .map_or(&[] as &[_], |line| line.server.ability().entries);
     let templates = Templates::of(object, defaults);
-    let expires_at = publication
-        .map(|what| what.published.expires_at.to_string())
-        .unwrap_or_default();
+    let key = &publication.published;
+    let expires_at = key.expires_at.to_string();
     let values = Values {
         key: value,
-        id: publication.map_or("rehearsal", |what| what.published.id.as_str()),
+        id: key.id.as_str(),
         url: &hands.url,
         username: &hands.username,
-        serial: publication.map_or(1, |what| what.published.serial.number()),
+        serial: key.serial.number(),
         expires_at: &expires_at,
     };
     let entries = templates.render(&values).map_err(Lapse::Refused)?;
-    let annotations = publication
-        .map(|what| facts::publication(object, what, &value.fingerprint(), &templates.names()))
-        .unwrap_or_default();
+    let annotations = facts::publication(
+        object,
+        publication,
+        &value.fingerprint(),
+        &templates.names(),
+    );
     let mut made = Secret {
         type_: Some(object.spec.secret.type_.clone()),
         data: Some(entries),
@@ -274,7 +291,7 @@ pub(super) async fn unpublish(ctx: &Ctx, hands: &mut Hands) -> Outcome<Done> {
             hands.secret = None;
             Outcome::Done(Done::Unpublished)
         }
-        Err(lapse) => Outcome::of_lapse(lapse, |why| Done::Failed(secret_refused(why))),
+        Err(lapse) => Outcome::of_lapse(lapse, |why| Done::Failed(secret_refused(hands, why))),
     }
 }
 
@@ -309,6 +326,6 @@ pub(super) async fn amend(ctx: &Ctx, hands: &mut Hands, amendment: Amendment) ->
                 }
             }
         }
-        Err(lapse) => Outcome::of_lapse(lapse, |why| Done::Failed(secret_refused(why))),
+        Err(lapse) => Outcome::of_lapse(lapse, |why| Done::Failed(secret_refused(hands, why))),
     }
 }

@@ -121,6 +121,7 @@ pub(super) fn see(
         url: ground.url,
         username: ground.username,
         value: None,
+        voice: memory.voice.clone(),
     };
     let seen = Seen {
         now,

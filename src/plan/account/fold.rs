@@ -27,6 +27,7 @@ pub fn fold(mut seen: Seen, step: &Step, done: Done) -> Seen {
             let moved = object.pins.account != seen.object.pins.account;
             seen.object = *object;
             if let Step::Pin(pins) = step {
+                seen.freshness = Freshness::Cached;
                 seen.pass.forget = None;
                 seen.pass.claimed = pins.free_at;
             }

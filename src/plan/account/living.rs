@@ -3,7 +3,7 @@
 use super::{Lookup, Maker, Pins, Remote, Route, Seen, Step, status, sweep};
 use crate::api::conditions::Reason;
 use crate::api::{Management, ServiceAccountSpec, Team};
-use crate::plan::key::Finalizer;
+use crate::plan::key::{Finalizer, Freshness};
 use crate::plan::marker::digest;
 use crate::plan::port::{
     AccountDraft, AccountId, Activity, Nature, RemoteAccount, TeamId, TeamRef,
@@ -288,7 +288,11 @@ fn take(seen: &Seen, route: &Route, account: &RemoteAccount) -> Result<Step, Sto
 fn create(seen: &Seen, route: &Route, username: String) -> Result<Step, Stop> {
     let claimed = seen.object.pins.free_at;
     if claimed.is_some() && claimed == seen.pass.claimed {
-        return Ok(Step::Create(draft(seen, username)));
+        // Kubernetes may have removed the object all the same: see `controllers::account`.
+        return Ok(match seen.freshness {
+            Freshness::Cached => Step::Refresh,
+            Freshness::Live => Step::Create(draft(seen, username)),
+        });
     }
     let landed = claimed.map(|at| after(at, LANDS_WITHIN));
     if landed.is_some_and(|landed| seen.now <= landed) {

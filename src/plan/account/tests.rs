@@ -213,6 +213,8 @@ fn an_account_is_created_only_after_its_free_name_is_recorded() {
     claimed.pass.claimed = pins.free_at;
     claimed.object.pins = pins;
     claimed.object.finalizer = Finalizer::Present;
+    assert_eq!(plan(&claimed).step, Step::Refresh, "it may be gone");
+    claimed.freshness = Freshness::Live;
     let Step::Create(draft) = plan(&claimed).step else {
         panic!("{:?}", plan(&claimed).step)
     };
@@ -260,6 +262,7 @@ fn a_refused_creation_makes_nobodys_account_ours() {
     claimed.pass.claimed = Some(now());
     claimed.remote = Remote::Absent;
     claimed.pass.found_at = Some(now());
+    claimed.freshness = Freshness::Live;
     let step = plan(&claimed).step;
     assert!(matches!(step, Step::Create(_)));
     let setback = Setback {

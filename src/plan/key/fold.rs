@@ -2,8 +2,8 @@
 //! asks for the next step.
 
 use super::{
-    Attempt, Done, Freshness, Ledger, Secret, Seen, Setback, Stage, Step, ending, keys, making,
-    minting, status,
+    Attempt, Done, Finalizer, Freshness, Ledger, Secret, Seen, Setback, Stage, Step, ending, keys,
+    making, minting, status,
 };
 use crate::api::conditions::Reason;
 use crate::plan::backoff::MOST_FAILURES;
@@ -23,10 +23,15 @@ pub fn fold(mut seen: Seen, step: &Step, done: Done) -> Seen {
             seen.list = Some(list);
         }
         Done::Written(object) => written(&mut seen, step, *object),
-        Done::Rehearsed { secret, base } => {
+        Done::Rehearsed {
+            secret,
+            base,
+            object,
+        } => {
             let before = seen.secret.published().map(|key| key.nonce.clone());
             seen.secret = secret;
             seen.base = *base;
+            seen.object = *object;
             seen.pass.rehearsed = true;
             rehearsed(&mut seen, before.as_ref());
         }
@@ -116,6 +121,14 @@ fn rehearsed(seen: &mut Seen, known: Option<&Nonce>) {
 
 /// Whether what the rehearsal has read live is still what the attempt was opened on.
 fn fresh(seen: &Seen, known: Option<&Nonce>, intent: &Intent) -> Result<(), Stop> {
+    let still_open = seen.object.intent.ours().map(|intent| &intent.nonce) == Some(&intent.nonce)
+        && seen.object.finalizer == Finalizer::Present;
+    if !still_open || ending::cause(seen).is_some() {
+        return Err(Stop::new(
+            Reason::Minting,
+            "The ApiKey was changed while its key was being made; it is looked at first.",
+        ));
+    }
     let held = seen.secret.published().map(|key| &key.nonce);
     if held.is_some() && held != known {
         return Err(Stop::new(

@@ -33,7 +33,7 @@ fn go_on(seen: &Seen, attempt: &Attempt) -> Option<Step> {
     let Attempt { intent, stage } = attempt;
     let in_time = |limit| seen.now <= after(intent.opened_at, limit);
     match stage {
-        Stage::Opened => Some(Step::Rehearse),
+        Stage::Opened => Some(minting::rehearsal(seen, intent)),
         Stage::Rehearsed(errand) => in_time(SEND_WITHIN).then(|| Step::Mint(errand.order.clone())),
         Stage::Minted(_) => Some(Step::Prove),
         Stage::Proven(key) if in_time(PUBLISH_WITHIN) => {

@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::keys::{CLOCKS, complete, current, had_attempt, had_key, landed, list};
-use super::{IntentSeen, Published, Secret, Seen, Step, keys};
+use super::{IntentSeen, Published, Secret, Seen, Step, keys, minting};
 use crate::api::conditions::Reason;
 use crate::api::{ApiKeySpec, Period, RenewBefore, RotationMode};
 use crate::plan::Stop;
@@ -111,7 +111,7 @@ pub(super) fn make(seen: &Seen) -> Result<Option<Step>, Stop> {
     let failure = seen.object.status.last_failure.as_ref();
     let refused_before = failure.is_some_and(|failure| refused.contains(&failure.reason.as_str()));
     if refused_before && !seen.pass.rehearsed {
-        return Ok(Some(Step::Rehearse));
+        return Ok(Some(minting::rehearsal(seen, &next_attempt(seen))));
     }
     Ok(Some(open(seen)))
 }

@@ -4,14 +4,17 @@
 use jiff::Timestamp;
 
 use super::keys::{predecessor, retiring};
-use super::{Errand, Publication, Published, Seen, Setback, making};
+use super::{Errand, Publication, Published, Seen, Setback, Step, making};
 use crate::api::conditions::Reason;
 use crate::plan::fault::Retry;
 use crate::plan::marker::{self, Marker, NamespaceHash, Words};
-use crate::plan::port::{Expiry, KeyId, NewKey, Order};
+use crate::plan::port::{AccountId, Expiry, KeyId, NewKey, Order, ServerIdentity};
 use crate::plan::record::{Intent, Retiring, Serial};
 use crate::plan::rotation::{self, Occasion, after};
 use crate::plan::{REVOKE_AFTER, SEND_WITHIN, Stop};
+
+/// The id of a key that there is not.
+const INVENTED: &str = "rehearsal-of-a-key-to-come";
 
 /// The key that this attempt asks for, and from which server.
 pub(super) fn errand(seen: &Seen, intent: &Intent) -> Result<Errand, Stop> {
@@ -104,6 +107,27 @@ pub(super) fn published(seen: &Seen, intent: &Intent, errand: Errand, key: &NewK
         installation: seen.claim.installation.clone(),
         shape: seen.object.shape.clone(),
     }
+}
+
+/// The Secret's write with an invented key, as like the real one as can be.
+pub(super) fn rehearsal(seen: &Seen, intent: &Intent) -> Step {
+    let base = &seen.base;
+    let server = base.server.as_ref().map(|server| server.identity.as_str());
+    let invented = Published {
+        id: KeyId::new(INVENTED),
+        serial: intent.serial,
+        nonce: intent.nonce.clone(),
+        created_at: seen.now,
+        expires_at: seen.now,
+        account: base
+            .account
+            .clone()
+            .unwrap_or_else(|| AccountId::new(INVENTED)),
+        server: ServerIdentity::new(server.unwrap_or(INVENTED)),
+        installation: seen.claim.installation.clone(),
+        shape: seen.object.shape.clone(),
+    };
+    Step::Rehearse(Box::new(publication(seen, intent, &invented)))
 }
 
 /// What is written to the Secret for this key.

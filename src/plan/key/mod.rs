@@ -60,8 +60,9 @@ pub enum Step {
     },
     /// Record the finalizer and this intent, in one write that must win.
     Open(Intent),
-    /// Try the Secret's write without effect, and read the ServiceAccount live.
-    Rehearse,
+    /// Try the Secret's write without effect, with an invented key, and read the ServiceAccount and the
+    /// ApiKey live.
+    Rehearse(Box<Publication>),
     /// Have the server make a key.
     Mint(Order),
     /// Sign in with the new key.

@@ -146,6 +146,8 @@ pub enum Done {
         secret: Secret,
         /// What the ApiKey rests on, the ServiceAccount read live.
         base: Box<Base>,
+        /// The ApiKey, read live after all else. One that is gone is [`Done::Over`].
+        object: Box<Object>,
     },
     /// The server has made this key.
     Minted(NewKey),

@@ -50,6 +50,7 @@ pub(super) fn tests() -> Vec<Test> {
         test("t14_every_open_takes_the_next_serial", t14),
         test("t15_a_mint_lands_at_the_last_moment", t15),
         test("t16_the_serial_in_the_secret_never_goes_down", t16),
+        test("t18_an_unseen_deletion_of_an_account", t18_of_an_account),
         test("t17_a_wiped_status_revokes_nothing", async |scene| {
             t17(scene, Value::Null).await
         }),
@@ -61,6 +62,17 @@ pub(super) fn tests() -> Vec<Test> {
         tests.push(test(
             &format!("t01_a_paused_publish_lands_before_the_next_{name}"),
             move |scene| t01(scene, step),
+        ));
+    }
+    for (name, step, made) in [
+        ("rehearse", REHEARSE, 0),
+        ("mint", MINT, 1),
+        ("publish", PUBLISH, 1),
+        ("record", RECORD, 1),
+    ] {
+        tests.push(test(
+            &format!("t18_an_unseen_deletion_lands_before_the_{name}"),
+            move |scene| t18(scene, step, made),
         ));
     }
     tests
@@ -556,4 +568,47 @@ async fn t17(scene: Scene, status: Value) -> Result<()> {
     lands(&scene, None).await?;
     lives(&scene, &k2)?;
     settles(&scene).await
+}
+
+/// Kubernetes removes an ApiKey for good whose deletion has seen no finalizer, though Open has put one
+/// on before it lands: whatever is made for it goes at once.
+async fn t18(scene: Scene, step: Step, made: usize) -> Result<()> {
+    ground(&scene).await?;
+    let held = hold(&scene, A, step);
+    apply(&scene, "20m").await?;
+    held.met().await;
+    scene.overtake(&key());
+    held.release();
+    scene.run(MINUTE).await;
+    ensure!(scene.living().is_empty(), "a key is left");
+    ensure!(scene.get(&secret()).is_none(), "the Secret is left");
+    let minted = scene.twin.done(testbed::twins::Effect::Mint);
+    ensure!(minted == made, "{minted} keys were made");
+    goes(&scene).await
+}
+
+/// The same of a ServiceAccount: no account is left on the server.
+async fn t18_of_an_account(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    let pinned: Step = |call| call.path.ends_with("/serviceaccounts/late");
+    let created: Step = |call| is_server(call) && call.path.ends_with("/api/users");
+    // After its finalizer was put on, and when its account is about to be made.
+    for (step, moment) in [(pinned, Moment::After), (created, Moment::Before)] {
+        let writes = move |call: &Call| {
+            call.process.name.as_ref() == A && call.method != Method::GET && step(call)
+        };
+        let rule = Rule::once(Act::Hold(moment), writes);
+        let held = scene.world.recorder.script(rule);
+        let mut manifest = manifests::account(json!({}));
+        manifest["metadata"]["name"] = json!("late");
+        scene.apply(&manifest).await?;
+        held.met().await;
+        scene.run(SECOND).await;
+        scene.overtake(&Address::account("late"));
+        held.release();
+        scene.run(MINUTE).await;
+        let view = scene.twin.view();
+        ensure!(view.account("team-a.late").is_none(), "the account is left");
+    }
+    Ok(())
 }

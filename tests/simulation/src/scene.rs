@@ -345,6 +345,19 @@ impl Scene {
         Ok(())
     }
 
+    /// A deletion that has seen no finalizer lands after the first one was put on: the object is gone.
+    pub fn overtake(&self, address: &Address) {
+        let object = self.get(address).unwrap_or_default();
+        let uid = object["metadata"]["uid"].as_str().unwrap_or_default();
+        self.witness.overtaken(uid);
+        let Address {
+            namespace, name, ..
+        } = address;
+        self.world
+            .api
+            .store(|store| store.overtake(address.resource(), namespace, name));
+    }
+
     async fn ask(&self, method: Method, path: &str, form: &str, body: &Value) -> Result<Value> {
         let request = http::Request::builder()
             .method(method.clone())

@@ -336,6 +336,7 @@ pub(super) fn word(step: &Step) -> String {
         Step::Guard { intent: Some(_) } => "Guard intent".to_owned(),
         Step::Guard { intent: None } => "Guard".to_owned(),
         Step::Look { .. } => "Look".to_owned(),
+        Step::Rehearse(_) => "Rehearse".to_owned(),
         Step::Open(intent) => format!("Open {}", intent.serial),
         Step::Mint(_) => "Mint".to_owned(),
         Step::Publish(publication) => format!("Publish {}", publication.published.id),

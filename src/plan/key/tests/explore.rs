@@ -245,7 +245,7 @@ impl Stage<'_> {
                 Fate::Refused,
                 Fate::Twice,
             ],
-            Step::Rehearse | Step::Prove | Step::Look { .. } => &[Fate::Refused],
+            Step::Rehearse(_) | Step::Prove | Step::Look { .. } => &[Fate::Refused],
             Step::Refresh | Step::Idle => &[],
             _ => &[Fate::Unheard, Fate::Lost],
         };

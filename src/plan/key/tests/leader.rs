@@ -153,13 +153,17 @@ impl Answer {
         let done = match step {
             Step::Idle => return None,
             Step::Refresh => self.refresh(world),
-            Step::Look { .. } | Step::Rehearse | Step::Prove if fate == Fate::Refused => {
+            Step::Look { .. } | Step::Rehearse(_) | Step::Prove if fate == Fate::Refused => {
                 return Some(failed(Effect::None));
             }
             Step::Look { .. } => Some(Done::Looked(world.list())),
-            Step::Rehearse => Some(Done::Rehearsed {
-                secret: world.seen_secret(),
-                base: Box::new(seen.base.clone()),
+            Step::Rehearse(_) => self.refresh(world).map(|read| match read {
+                Done::Refreshed { object, secret } => Done::Rehearsed {
+                    object,
+                    secret,
+                    base: Box::new(seen.base.clone()),
+                },
+                other => other,
             }),
             Step::Prove => Some(Done::Proven(seen.base.account.clone().unwrap())),
             Step::Mint(order) => return Some(mint(world, seen, order, fate)),

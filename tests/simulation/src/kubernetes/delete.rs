@@ -57,6 +57,17 @@ impl Store {
         }))
     }
 
+    /// Removes an object whatever finalizers it has by now, as the real API server does with one that
+    /// gets its first while a deletion is on its way that has seen none (kubernetes/kubernetes#77988).
+    pub fn overtake(&mut self, resource: &str, namespace: &str, name: &str) {
+        let key = Key {
+            resource: resource.to_owned(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        };
+        self.commit(key, None);
+    }
+
     /// Deletes all that a path and its selectors name.
     pub(super) fn clear(&mut self, asked: &Asked, body: &Bytes) -> Result<Value, Refusal> {
         let options = &asked.options;

@@ -66,6 +66,8 @@ struct Memory {
     outside: BTreeSet<String>,
     /// ApiKeys whose published key may be dead for once.
     pardoned: BTreeSet<String>,
+    /// ApiKeys that were removed before anybody could do anything for their keys.
+    overtaken: BTreeSet<String>,
     /// How many more keys than usual may live: one for each attempt that was cut off.
     spare: usize,
 }
@@ -184,6 +186,11 @@ impl Witness {
     /// A test ends this key from outside.
     pub fn outside(&self, key: &str) {
         self.memory().outside.insert(key.to_owned());
+    }
+
+    /// This ApiKey was removed before anybody could do anything for its keys.
+    pub fn overtaken(&self, uid: &str) {
+        self.memory().overtaken.insert(uid.to_owned());
     }
 
     /// For once the published key of this ApiKey may be dead.

@@ -32,7 +32,8 @@ impl Memory {
             (Some(_), true) => End::Ends,
             (Some(_), false) => End::Lives,
         };
-        if end == End::Gone && spec["deletionPolicy"] != "Retain" {
+        let retained = spec["deletionPolicy"] == "Retain";
+        if end == End::Gone && !retained && !self.overtaken.contains(&uid) {
             let left: Vec<&str> = self
                 .ours
                 .iter()

@@ -3,8 +3,8 @@
 use crate::api::conditions::Reason;
 use crate::plan::fault::Retry;
 use crate::plan::key::{
-    Done, Finalizer, Freshness, IntentSeen, Secret, Seen, Setback, Stage, Step, Why, fold, plan,
-    status,
+    Done, Finalizer, Freshness, IntentSeen, Object, Secret, Seen, Setback, Stage, Step, Why, fold,
+    plan, status,
 };
 use crate::plan::port::{AccountId, Effect, Fault, NewKey};
 use crate::plan::record::{Serial, Uid};
@@ -23,15 +23,18 @@ fn rehearsed() -> Seen {
     object.intent = IntentSeen::Ours(intent);
     object.finalizer = Finalizer::Present;
     let seen = fold(seen, &step, Done::Written(Box::new(object)));
-    let base = Box::new(seen.base.clone());
-    fold(
-        seen,
-        &Step::Rehearse,
-        Done::Rehearsed {
-            secret: Secret::Absent,
-            base,
-        },
-    )
+    let step = plan(&seen).step;
+    let done = taken(&seen, Secret::Absent);
+    fold(seen, &step, done)
+}
+
+/// The Secret's write would be taken, and nothing else has changed.
+fn taken(seen: &Seen, secret: Secret) -> Done {
+    Done::Rehearsed {
+        secret,
+        base: Box::new(seen.base.clone()),
+        object: Box::new(seen.object.clone()),
+    }
 }
 
 /// A pass up to the key that the server has just made.
@@ -264,20 +267,18 @@ fn a_mint_is_not_sent_a_quarter_of_a_minute_after_its_attempt_began() {
     };
     let mut object = seen.object.clone();
     object.intent = IntentSeen::Ours(intent);
+    object.finalizer = Finalizer::Present;
     let mut seen = fold(seen, &step, Done::Written(Box::new(object)));
-    let base = Box::new(seen.base.clone());
-    let rehearsed = Done::Rehearsed {
-        secret: Secret::Absent,
-        base,
-    };
+    let step = plan(&seen).step;
+    let rehearsed = taken(&seen, Secret::Absent);
     seen.now += secs(15);
-    let in_time = fold(seen.clone(), &Step::Rehearse, rehearsed.clone());
+    let in_time = fold(seen.clone(), &step, rehearsed.clone());
     assert_eq!(word(&plan(&in_time).step), "Mint");
     let mut late = in_time;
     late.now += secs(1);
     assert_eq!(word(&plan(&late).step), "Record");
     seen.now += secs(1);
-    let late = fold(seen, &Step::Rehearse, rehearsed);
+    let late = fold(seen, &step, rehearsed);
     assert!(late.pass.attempt.is_none());
     assert_eq!(late.settled, Some(nonce(99)), "nothing was sent");
 }
@@ -292,9 +293,11 @@ fn a_rehearsal_that_meets_an_unknown_key_ends_the_attempt() {
     };
     let mut object = seen.object.clone();
     object.intent = IntentSeen::Ours(intent);
+    object.finalizer = Finalizer::Present;
     let seen = fold(seen, &step, Done::Written(Box::new(object)));
-    let base = Box::new(seen.base.clone());
-    let seen = fold(seen, &Step::Rehearse, Done::Rehearsed { secret, base });
+    let step = plan(&seen).step;
+    let done = taken(&seen, secret);
+    let seen = fold(seen, &step, done);
     assert!(seen.pass.attempt.is_none());
     assert_eq!(word(&plan(&seen).step), "Record");
 }
@@ -403,4 +406,35 @@ fn strange_facts_do_not_break_it() {
         .with(|s| s.now = jiff::Timestamp::MIN);
     let _ = early.plan();
     assert_eq!(Serial::LAST.next(), Serial::LAST);
+}
+
+#[test]
+fn nothing_is_made_for_an_api_key_that_has_changed_meanwhile() {
+    let changes: [fn(&mut Object); 4] = [
+        |object| object.deleting = Some(start()),
+        |object| object.spec.revoked = true,
+        |object| object.finalizer = Finalizer::Missing,
+        |object| object.intent = IntentSeen::Missing,
+    ];
+    for change in changes {
+        let seen = seen().0;
+        let step = plan(&seen).step;
+        let Step::Open(intent) = step.clone() else {
+            panic!("{step:?}")
+        };
+        let mut object = seen.object.clone();
+        object.intent = IntentSeen::Ours(intent.clone());
+        object.finalizer = Finalizer::Present;
+        let seen = fold(seen, &step, Done::Written(Box::new(object.clone())));
+        change(&mut object);
+        let step = plan(&seen).step;
+        let done = Done::Rehearsed {
+            secret: Secret::Absent,
+            base: Box::new(seen.base.clone()),
+            object: Box::new(object),
+        };
+        let seen = fold(seen, &step, done);
+        assert!(seen.pass.attempt.is_none());
+        assert_eq!(seen.settled, Some(intent.nonce), "nothing was sent");
+    }
 }
