@@ -33,9 +33,9 @@ pub use server::{
     ServerType, Tls, WorkloadIdentity,
 };
 pub use service_account::{
-    AccountDeletionPolicy, ElasticsearchAccount, ExternalLogin, ForeignKeys, JoinedTeam, KeyClass,
-    Management, OctopusAccount, OidcIdentity, OidcIdentityStatus, ServerKind, ServerRef,
-    ServiceAccount, ServiceAccountSpec, ServiceAccountStatus, Team, UnknownKey,
+    AccountDeletionPolicy, AccountOrigin, ElasticsearchAccount, ExternalLogin, ForeignKeys,
+    JoinedTeam, KeyClass, Management, OctopusAccount, OidcIdentity, OidcIdentityStatus, ServerKind,
+    ServerRef, ServiceAccount, ServiceAccountSpec, ServiceAccountStatus, Team, UnknownKey,
 };
 
 use schemars::JsonSchema;

@@ -248,6 +248,10 @@ pub struct ServiceAccountStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
 
+    /// Who made the account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<AccountOrigin>,
+
     /// The account's user name, as the server spells it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
@@ -277,12 +281,23 @@ pub struct ServiceAccountStatus {
     pub unknown: Vec<UnknownKey>,
 }
 
+/// Who made an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = definitions::meanings)]
+pub enum AccountOrigin {
+    /// The operator, for this ServiceAccount.
+    Created,
+    /// Somebody else: it was there before.
+    Existing,
+}
+
 impl Default for ServiceAccountStatus {
     fn default() -> Self {
         Self {
             observed_generation: -1,
             conditions: Vec::new(),
             id: None,
+            origin: None,
             username: None,
             external_id: None,
             teams: Vec::new(),

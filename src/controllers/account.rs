@@ -26,7 +26,7 @@ use crate::plan::account::{
     Done, Plan, Remote, Seen, Step, fold, mint_stop, plan, verified, works_stop,
 };
 use crate::plan::key::{Finalizer, Freshness};
-use crate::plan::port::{AccountId, RemoteTeam, TeamRef};
+use crate::plan::port::{AccountId, RemoteTeam, ServerIdentity, TeamRef};
 
 /// What passes over one ServiceAccount remember.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -37,7 +37,7 @@ pub struct Memory {
     looked: Option<Looked>,
     /// The account, once the server has shown that it is the declared one, and until it shows
     /// something else.
-    verified: Option<AccountId>,
+    verified: Option<(Option<ServerIdentity>, AccountId)>,
     /// When the list began from which keys were counted last.
     counted: Option<Timestamp>,
     /// How many passes in a row have had a setback.
@@ -53,7 +53,8 @@ pub struct Memory {
 struct Looked {
     /// When.
     at: Timestamp,
-    /// Which account was pinned then: of another one it says nothing.
+    /// On which server, and which account was pinned then: of others it says nothing.
+    server: Option<ServerIdentity>,
     pinned: Option<AccountId>,
     remote: Remote,
     teams: Vec<(TeamRef, Option<RemoteTeam>)>,
@@ -228,12 +229,13 @@ fn remember(memory: &mut Memory, seen: &Seen, hands: &Hands, wake: Timestamp) {
     memory.voice.clone_from(&hands.voice);
     memory.looked = seen.pass.found_at.map(|at| Looked {
         at,
+        server: server(seen),
         pinned: seen.object.pins.account.clone(),
         remote: seen.remote.clone(),
         teams: seen.teams.clone(),
     });
     if seen.remote != Remote::Unknown {
-        memory.verified = verified(seen).cloned();
+        memory.verified = verified(seen).map(|id| (server(seen), id.clone()));
     }
     if let Some(setback) = &seen.pass.setback {
         // What was believed before may be why it failed.
@@ -254,13 +256,25 @@ fn remember(memory: &mut Memory, seen: &Seen, hands: &Hands, wake: Timestamp) {
     }
 }
 
+/// The server that was looked at.
+fn server(seen: &Seen) -> Option<ServerIdentity> {
+    let route = seen.connection.as_ref().ok()?;
+    Some(route.reach.identity.clone())
+}
+
 /// Lets ApiKeys know what the account is worth.
 fn publish(ctx: &Ctx, seen: &Seen, memory: &Memory) {
     let object = &seen.object;
     let pinned = object.pins.account.as_ref();
     let standing = standing::Account {
         generation: object.generation,
-        account: memory.verified.clone().filter(|id| pinned == Some(id)),
+        account: memory
+            .verified
+            .clone()
+            .filter(|(on, id)| {
+                pinned == Some(id) && server(seen).is_none_or(|now| *on == Some(now))
+            })
+            .map(|(_, id)| id),
         username: match &seen.remote {
             Remote::Found(account) => account.username.clone(),
             Remote::Unknown | Remote::Absent => object.status.username.clone().unwrap_or_default(),

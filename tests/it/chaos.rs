@@ -4,16 +4,21 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | `matrix` | every disturbance at every effect, the effects found in an undisturbed life |
+//! | `random` | schedules drawn from seeds |
 //! | `traces` | the schedules that broke earlier wordings of the protocol, by name |
 
 mod matrix;
+mod random;
 mod traces;
 
 use crate::ladder::Rung;
 
 /// The tests of this rung.
 pub(crate) fn rung() -> Rung {
-    let tests = matrix::tests().into_iter().chain(traces::tests());
+    let tests = matrix::tests()
+        .into_iter()
+        .chain(traces::tests())
+        .chain(random::tests());
     tests.fold(Rung::new("chaos"), |rung, (name, body)| {
         rung.apart(name, body)
     })

@@ -9,7 +9,7 @@ use kube::{Resource, ResourceExt};
 
 use super::{Hands, Memory};
 use crate::api::conditions::Reason;
-use crate::api::{ApiKey, Management, ServiceAccount};
+use crate::api::{ApiKey, ForeignKeys, Management, ServiceAccount};
 use crate::controllers::standing::{self, Line, Place};
 use crate::controllers::{Connected, Ctx, Patience, facts};
 use crate::plan::Stop;
@@ -61,6 +61,7 @@ pub(super) fn see(ctx: &Ctx, object: ServiceAccount, memory: &Memory) -> Option<
     let looked = memory.looked.clone().filter(|looked| {
         facts.deleting.is_none()
             && looked.pinned == facts.pins.account
+            && looked.server.as_ref() == route.as_ref().ok().map(|route| &route.reach.identity)
             && resync.is_some_and(|resync| now.duration_since(looked.at) < resync)
     });
     let (found_at, remote, teams) = match looked {
@@ -153,11 +154,17 @@ pub(in crate::controllers) fn grant(
             .and_then(|namespace| namespace.metadata.labels.clone())
             .unwrap_or_default(),
     };
-    let username = match object.spec.management {
+    let mut spec = object.spec.clone();
+    if object.deleting.is_some() {
+        // Nothing more is asked for than to take away: a wish beyond the grant does not stop that.
+        (spec.adopt, spec.octopus, spec.elasticsearch) = (false, None, None);
+        spec.foreign_keys = ForeignKeys::Report;
+    }
+    let username = match spec.management {
         Management::Own => None,
         Management::Managed | Management::Observed => Some(username(object, line)),
     };
-    allowance(grants, &asker, &object.spec, username.as_deref())
+    allowance(grants, &asker, &spec, username.as_deref())
 }
 
 pub(super) fn username(object: &Object, line: Option<&Line>) -> String {

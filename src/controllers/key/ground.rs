@@ -66,6 +66,8 @@ pub(super) fn ground(
         (Ok(line), Some(pinned)) if *pinned != line.probe.identity => {
             Err(Stop::plain(Reason::IdentityChanged))
         }
+        // Whose account that is, the next look at the ServiceAccount says.
+        (Ok(_), None) if pins.account.is_some() => Err(Stop::plain(Reason::WaitingForAccount)),
         (Ok(line), _) => Ok(Reach {
             identity: line.probe.identity.clone(),
             ability: line.server.ability(),

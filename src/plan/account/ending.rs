@@ -7,14 +7,14 @@ use crate::api::conditions::Reason;
 use crate::api::{AccountDeletionPolicy, Management};
 use crate::plan::grant::{Allowance, Retain};
 use crate::plan::key::{Finalizer, Freshness};
-use crate::plan::port::{AccountDraft, AccountId, Activity, RemoteAccount};
+use crate::plan::port::{AccountDraft, AccountId, Activity, List, RemoteAccount};
 use crate::plan::rotation::after;
 use crate::plan::{LANDS_WITHIN, Stop};
 
 /// The next step for an account that goes.
 pub(super) fn step(seen: &Seen) -> Step {
     let written = || status::record(seen).unwrap_or(Step::Idle);
-    if seen.pass.setback.is_some() {
+    if seen.pass.setback.is_some() && !matches!(next(seen), Ok(Step::Close)) {
         return written();
     }
     next(seen).unwrap_or_else(|_| written())
@@ -51,7 +51,7 @@ pub(super) fn next(seen: &Seen) -> Result<Step, Stop> {
         };
     }
     match fate(seen) {
-        Fate::Stays => Ok(Step::Close),
+        Fate::Stays => Ok(last_look(seen).unwrap_or(Step::Close)),
         Fate::Goes(policy) => goes(seen, policy),
     }
 }
@@ -77,6 +77,38 @@ fn in_use(homes: &[&str]) -> Stop {
     )
 }
 
+/// What is still done about an account that stays: keys of ours that belong to no ApiKey go. Where that
+/// cannot be done, it is let go all the same: that it stays is the way out.
+fn last_look(seen: &Seen) -> Option<Step> {
+    let route = seen.connection.as_ref().ok()?;
+    if seen.pass.setback.is_some() || seen.object.pins.account.is_none() || !is_pinned(seen, route)
+    {
+        return None;
+    }
+    match &seen.remote {
+        Remote::Unknown => Some(Step::Find(living::lookup(seen, route))),
+        Remote::Absent => None,
+        Remote::Found(account) => {
+            living::pinned(seen, route, account).ok()?;
+            look(seen).or_else(|| leftover(seen, account))
+        }
+    }
+}
+
+/// Asks for a list of this pass.
+fn look(seen: &Seen) -> Option<Step> {
+    let newer_than = seen.pass.began;
+    let fresh = |list: &List| list.began >= newer_than;
+    let newer_than = just_before(newer_than);
+    (!seen.list.as_ref().is_some_and(fresh)).then_some(Step::Look { newer_than })
+}
+
+/// Revokes a key of ours that is still there and belongs to no ApiKey any more.
+fn leftover(seen: &Seen, account: &RemoteAccount) -> Option<Step> {
+    let key = sweep::left(seen).next()?;
+    Some(Step::Revoke(account.id.clone(), key.id.clone()))
+}
+
 /// What becomes of the account.
 enum Fate {
     /// It stays as it is.
@@ -89,7 +121,8 @@ fn fate(seen: &Seen) -> Fate {
     let pins = &seen.object.pins;
     let ours = pins.installation.as_ref() == Some(&seen.claim.installation);
     let pending = pins.account.is_some() || pins.free_at.is_some();
-    // Without a grant nothing is done, not even taking away.
+    let made = pins.maker == Maker::Us || pins.free_at.is_some();
+    // Without a grant nothing is done, not even taking away: who made it is only an annotation.
     let granted = !matches!(&seen.grant, Err(stop) if stop.reason == Reason::NotGranted);
     if seen.object.spec.management != Management::Managed
         || !granted
@@ -99,7 +132,6 @@ fn fate(seen: &Seen) -> Fate {
     {
         return Fate::Stays;
     }
-    let made = pins.maker == Maker::Us || pins.free_at.is_some();
     let default = if made {
         AccountDeletionPolicy::Delete
     } else {
@@ -147,19 +179,8 @@ fn goes(seen: &Seen, policy: AccountDeletionPolicy) -> Result<Step, Stop> {
         Remote::Found(account) => account,
     };
     living::pinned(seen, route, account)?;
-    let newer_than = seen.pass.began;
-    if seen
-        .list
-        .as_ref()
-        .is_none_or(|list| list.began < newer_than)
-    {
-        return Ok(Step::Look {
-            newer_than: just_before(newer_than),
-        });
-    }
-    // A key of ours that is still there belongs to no ApiKey any more.
-    if let Some(key) = sweep::left(seen).next() {
-        return Ok(Step::Revoke(account.id.clone(), key.id.clone()));
+    if let Some(step) = look(seen).or_else(|| leftover(seen, account)) {
+        return Ok(step);
     }
     if let Some(team) = seen.object.pins.added.iter().next() {
         return Ok(living::leave(seen, team, account));

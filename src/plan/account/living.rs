@@ -2,7 +2,7 @@
 
 use super::{Lookup, Maker, Pins, Remote, Route, Seen, Step, status, sweep};
 use crate::api::conditions::Reason;
-use crate::api::{Management, ServiceAccountSpec, Team};
+use crate::api::{AccountOrigin, Management, ServiceAccountSpec, Team};
 use crate::plan::key::{Finalizer, Freshness};
 use crate::plan::marker::digest;
 use crate::plan::port::{
@@ -17,13 +17,23 @@ pub(super) fn step(seen: &Seen) -> Step {
         return Step::Pin(pins.clone());
     }
     if seen.pass.setback.is_none() {
-        let next = keep(seen)
-            .and_then(|step| step.map_or_else(|| sweep::step(seen), |step| Ok(Some(step))));
-        if let Ok(Some(step)) = next {
+        // Keys that nobody has go whatever else stands against the account.
+        let next = keep(seen).unwrap_or_default();
+        let sweep = || sweep::step(seen).filter(|_| is_swept(seen));
+        if let Some(step) = next.or_else(sweep) {
             return step;
         }
     }
     status::record(seen).unwrap_or(Step::Idle)
+}
+
+/// Whether the keys of this account are looked after, even if something stands against the account.
+fn is_swept(seen: &Seen) -> bool {
+    let (Ok(route), Remote::Found(account)) = (&seen.connection, &seen.remote) else {
+        return false;
+    };
+    let here = seen.object.pins.server.as_ref() == Some(&route.reach.identity);
+    here && seen.object.pins.account.is_some() && pinned(seen, route, account).is_ok()
 }
 
 /// The next effect that makes the account what is declared, or what stands against it.
@@ -142,6 +152,9 @@ pub(super) fn pinned(seen: &Seen, route: &Route, account: &RemoteAccount) -> Res
 pub fn verified(seen: &Seen) -> Option<&AccountId> {
     let route = seen.connection.as_ref().ok()?;
     let pinned = seen.object.pins.account.as_ref()?;
+    if seen.object.pins.server.as_ref() != Some(&route.reach.identity) {
+        return None;
+    }
     match &seen.remote {
         Remote::Found(account) => {
             (*pinned == account.id && same(seen, route, account).is_ok()).then_some(pinned)
@@ -256,15 +269,13 @@ fn take(seen: &Seen, route: &Route, account: &RemoteAccount) -> Result<Step, Sto
         // The name was free when we asked for it, and no answer came: it is ours.
         return Ok(Step::Pin(pin(seen, route, account.id.clone(), Maker::Us)));
     }
-    if seen.object.status.id.as_deref() == Some(account.id.as_str()) {
-        // `kubectl replace` drops what is durable; status still names the account that this
-        // ServiceAccount had. Unless it may adopt, it can only have made it.
-        let maker = if spec.adopt {
-            Maker::Somebody
-        } else {
-            Maker::Us
-        };
-        return Ok(Step::Pin(pin(seen, route, account.id.clone(), maker)));
+    let status = &seen.object.status;
+    if status.id.as_deref() == Some(account.id.as_str())
+        && status.origin == Some(AccountOrigin::Created)
+    {
+        // `kubectl replace` drops what is durable; status still tells of the account that was made for
+        // this ServiceAccount.
+        return Ok(Step::Pin(pin(seen, route, account.id.clone(), Maker::Us)));
     }
     if !spec.adopt {
         return Err(Stop::new(

@@ -2,9 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Remote, Seen, Step, ending, living, sweep};
+use super::{Maker, Remote, Seen, Step, ending, living, sweep};
 use crate::api::conditions::{self, Finding, Reason, Status, Type};
-use crate::api::{JoinedTeam, ServiceAccountStatus};
+use crate::api::{AccountOrigin, JoinedTeam, ServiceAccountStatus};
 use crate::plan::fault::Retry;
 use crate::plan::rotation::after;
 use crate::plan::{LANDS_WITHIN, Outlook, Stop, backoff, outlook};
@@ -32,6 +32,10 @@ fn wanted(seen: &Seen) -> ServiceAccountStatus {
         observed_generation: seen.object.generation,
         conditions: conditions::merge(&before.conditions, &findings(seen), seen.now),
         id: pinned.map(ToString::to_string),
+        origin: pinned.map(|_| match seen.object.pins.maker {
+            Maker::Us => AccountOrigin::Created,
+            Maker::Somebody => AccountOrigin::Existing,
+        }),
         username: username.filter(|_| pinned.is_some()),
         external_id: before.external_id.clone(),
         teams: teams(seen),

@@ -2,11 +2,12 @@
 
 use super::{Census, Records, Seen, Step};
 use crate::api::{KeyClass, KeyCounts, UnknownKey, time};
+use crate::plan::STRAY_AFTER;
+use crate::plan::grant::Retain;
 use crate::plan::key::Freshness;
-use crate::plan::port::{List, RemoteKey};
+use crate::plan::port::{KeyId, List, RemoteKey};
 use crate::plan::rotation::after;
 use crate::plan::sweep::Origin;
-use crate::plan::{STRAY_AFTER, Stop};
 
 /// How many keys status names that are neither in use nor retiring.
 const MOST_UNKNOWN: usize = 20;
@@ -22,14 +23,14 @@ enum Class {
 }
 
 /// The next effect of the sweep: a list when the last is old, then one orphan after the other.
-pub(super) fn step(seen: &Seen) -> Result<Option<Step>, Stop> {
-    let route = seen.connection.as_ref().map_err(Clone::clone)?;
+pub(super) fn step(seen: &Seen) -> Option<Step> {
+    let route = seen.connection.as_ref().ok()?;
     let newer_than = after(seen.now, -route.resync);
     // An ApiKey's list serves as well, but has not been counted.
     if seen.counted.is_none_or(|counted| counted <= newer_than) {
-        return Ok(Some(Step::Look { newer_than }));
+        return Some(Step::Look { newer_than });
     }
-    Ok(orphan(seen))
+    orphan(seen).filter(|_| seen.rival.is_none())
 }
 
 /// Revokes one key of ours whose ApiKey is gone for sure.
@@ -56,7 +57,7 @@ fn is_due_orphan(seen: &Seen, list: &List, key: &RemoteKey) -> bool {
     class(seen, key) == Class::Unknown(KeyClass::Orphan)
         && list.began >= after(created_at, STRAY_AFTER)
         && created_at >= seen.object.created_at
-        && !seen.object.pins.retained.contains(&key.id)
+        && !is_retained(seen, &key.id)
         && !seen.pass.revoked.contains(&key.id)
 }
 
@@ -67,14 +68,21 @@ pub(super) fn left(seen: &Seen) -> impl Iterator<Item = &RemoteKey> {
             Origin::Ours(marker) => !seen.census.keys.contains_key(&marker.uid),
             Origin::Others | Origin::Foreign => false,
         };
-        ours && !seen.pass.revoked.contains(&key.id) && !seen.object.pins.retained.contains(&key.id)
+        ours && !seen.pass.revoked.contains(&key.id) && !is_retained(seen, &key.id)
     })
+}
+
+/// Whether a key was left on purpose, where that is granted: the note of it is an annotation, which
+/// anybody may write who may write the ServiceAccount.
+fn is_retained(seen: &Seen, id: &KeyId) -> bool {
+    let refused = matches!(&seen.grant, Ok(grant) if grant.retain == Retain::Refused);
+    !refused && seen.object.pins.retained.contains(id)
 }
 
 /// The retained keys that still live.
 pub(super) fn kept(seen: &Seen) -> impl Iterator<Item = &RemoteKey> {
     let alive = |key: &&RemoteKey| key.expires_at.is_none_or(|end| end > seen.now);
-    let retained = |key: &&RemoteKey| seen.object.pins.retained.contains(&key.id);
+    let retained = |key: &&RemoteKey| is_retained(seen, &key.id);
     seen.list
         .iter()
         .flat_map(|list| &list.keys)

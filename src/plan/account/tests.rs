@@ -366,7 +366,8 @@ fn teams_are_recorded_before_they_are_joined_and_left_before_they_are_forgotten(
     let wanted = r#"{"octopus": {"teams": [{"name": "Deployers"}]}}"#;
     let mut joining = seen(&json(wanted))
         .pinned(Maker::Us)
-        .found(remote("team-a.ci"));
+        .found(remote("team-a.ci"))
+        .listed(vec![]);
     assert_eq!(plan(&joining).step, Step::FindTeam(by_name.clone()));
 
     joining.teams = vec![(by_name.clone(), None)];
@@ -606,11 +607,14 @@ fn without_a_grant_nothing_is_taken_away_either() {
     let mut forged = seen(&json(r#"{"username": "victim"}"#)).pinned(Maker::Us);
     forged.object.pins.added.insert(TeamId::new("Teams-1"));
     forged.grant = Err(Stop::plain(Reason::NotGranted));
-    let going = forged
-        .found(remote("victim"))
-        .listed(vec![key("k-1", UID, ago(30))])
-        .deleting();
-    assert_eq!(plan(&going).step, Step::Close);
+    let going = forged.found(remote("victim")).deleting();
+    assert_eq!(plan(&going.clone().listed(vec![])).step, Step::Close);
+    // But for our own keys that nobody has any more.
+    let orphaned = going.listed(vec![key("k-1", "gone-for-long", ago(30))]);
+    let Step::Revoke(_, id) = plan(&orphaned).step else {
+        panic!("{:?}", plan(&orphaned).step)
+    };
+    assert_eq!(id.as_str(), "k-1");
 }
 
 #[test]
