@@ -3,9 +3,10 @@
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use serde_json::{Value, json};
-use simulation::manifests::{self, Address};
+use simulation::manifests::{self, Address, TEAM};
 use simulation::scene::Scene;
-use testbed::twins::octopus::AccountView;
+use testbed::twins::octopus::{AccountView, Change};
+use testbed::twins::{Fault, Rule as Wrong};
 
 use super::{HOUR, MINUTE, Test, connect, key, only_published, test};
 
@@ -18,6 +19,12 @@ pub(super) fn tests() -> Vec<Test> {
         test("an_account_that_is_gone_is_made_anew", made_anew),
         test("two_service_accounts_on_one_account", two),
         test("an_account_is_disabled_and_enabled", disabled),
+        test("an_account_whose_creation_got_no_answer_goes", unanswered),
+        test("an_observed_account_stays_observed", replaced_observed),
+        test(
+            "an_adopted_account_that_is_gone_holds_nobody",
+            adopted_and_gone,
+        ),
     ]
 }
 
@@ -198,4 +205,58 @@ async fn disabled(scene: Scene) -> Result<()> {
         .await?;
     scene.until_ready(&deploys, MINUTE).await?;
     only_published(&scene, "deploys")
+}
+
+/// Its ServiceAccount is deleted before anything more was recorded of it.
+async fn unanswered(scene: Scene) -> Result<()> {
+    connect(&scene).await?;
+    let cut = Wrong::new(Fault::CutAfter).on("POST", "/api/users").next(1);
+    scene.twin.fault(cut);
+    scene.apply(&manifests::account(json!({}))).await?;
+    let made = |scene: &Scene| view(scene, "team-a.ci").is_ok();
+    scene.until("it is made", MINUTE, made).await?;
+    let address = Address::account("ci");
+    let recorded = scene.get(&address).context("no ServiceAccount")?;
+    ensure!(recorded["metadata"]["annotations"]["apikeys.dev/account-id"].is_null());
+    scene.delete(&address).await?;
+    scene.until_gone(&address, MINUTE * 7).await?;
+    ensure!(view(&scene, "team-a.ci").is_err(), "the account is left");
+    Ok(())
+}
+
+/// `kubectl replace` makes nobody's account ours, though status names it.
+async fn replaced_observed(scene: Scene) -> Result<()> {
+    connect(&scene).await?;
+    let before = by_hand(&scene, "deployer").await?;
+    let spec = |management: &str| json!({"management": management, "username": "deployer"});
+    let address = account(&scene, spec("Observed")).await?;
+    scene.until_ready(&address, MINUTE).await?;
+    scene.replace(&manifests::account(spec("Managed"))).await?;
+    scene.run(MINUTE).await;
+    let reason = scene.reason(&address);
+    ensure!(reason == "AccountExists", "{reason}");
+    scene.delete(&address).await?;
+    scene.until_gone(&address, MINUTE).await?;
+    ensure!(view(&scene, "deployer")? == before, "it was changed");
+    Ok(())
+}
+
+/// The keys of an account that somebody deleted on the server died with it: their ApiKeys can go.
+async fn adopted_and_gone(scene: Scene) -> Result<()> {
+    connect(&scene).await?;
+    let made = by_hand(&scene, "deployer").await?;
+    let spec = json!({"adopt": true, "username": "deployer"});
+    let address = account(&scene, spec).await?;
+    let deploys = key(&scene, "deploys", json!({})).await?;
+    let held = scene.published(TEAM, "deploys").context("no key")?;
+    scene.witness.outside(&held.id);
+    scene.twin.change(Change::Delete { user: made.id })?;
+    scene.run(MINUTE * 25).await;
+    let reason = scene.reason(&address);
+    ensure!(reason == "AccountNotFound", "{reason}");
+    scene.delete(&deploys).await?;
+    scene.until_gone(&deploys, MINUTE * 7).await?;
+    scene.delete(&address).await?;
+    scene.until_gone(&address, MINUTE * 7).await?;
+    Ok(())
 }

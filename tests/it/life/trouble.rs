@@ -16,6 +16,10 @@ pub(super) fn tests() -> Vec<Test> {
         test("a_lifetime_above_the_servers", servers_policy),
         test("a_secret_that_is_not_ours", foreign_secret),
         test("a_secret_that_the_cluster_refuses", refused_secret),
+        test(
+            "a_rehearsal_is_dressed_as_the_real_write",
+            dressed_rehearsal,
+        ),
         test("a_server_that_is_down_comes_back", outage),
         test("a_credential_that_is_replaced", credential),
         test("grants_bound_what_a_namespace_may_have", grants),
@@ -136,6 +140,35 @@ async fn refused_secret(scene: Scene) -> Result<()> {
     scene.until_ready(&address, MINUTE * 15).await?;
     ensure!(mints(&scene) == 1, "{} mints", mints(&scene));
     only_published(&scene, "deploys")
+}
+
+/// A policy that wants annotations is content with a manifest that gives them, and costs no key else.
+async fn dressed_rehearsal(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    scene.world.api.store(|store| {
+        store.admit("policy", |write| {
+            let annotations = &write.object["metadata"]["annotations"];
+            let ours = write.resource == "secrets" && write.name == "deploys";
+            let wanted = ["example.org/team", "apikeys.dev/key-id"];
+            if ours && wanted.iter().any(|name| annotations[name].is_null()) {
+                return Err(simulation::kubernetes::Denied("who owns this?".into()));
+            }
+            Ok(())
+        });
+    });
+    let with = |annotations: Value| {
+        manifests::key("deploys", json!({"secret": {"annotations": annotations}}))
+    };
+    scene.apply(&with(json!({}))).await?;
+    let address = Address::key("deploys");
+    scene.run(MINUTE).await;
+    let ready = scene.condition(&address, "Ready").context("no Ready")?;
+    ensure!(ready["reason"] == "SecretRefused", "{ready}");
+    ensure!(mints(&scene) == 0, "a key was asked for");
+    scene.apply(&with(json!({"example.org/team": "a"}))).await?;
+    scene.until_ready(&address, MINUTE).await?;
+    ensure!(mints(&scene) == 1, "{} mints", mints(&scene));
+    Ok(())
 }
 
 async fn outage(scene: Scene) -> Result<()> {
