@@ -16,9 +16,10 @@ pub(super) use self::see::grant;
 use self::see::see;
 use super::cluster::Lapse;
 use super::lists::Lists;
+use super::report::{Course, End, Whose, unanswered};
 use super::standing::{self, Line, News, Place};
 use super::watch::Guarded;
-use super::{Ctx, MOST_STEPS, Outcome, Patience, facts, is_older, outcome, requeue};
+use super::{Came, Ctx, MOST_STEPS, Outcome, Patience, facts, is_older, requeue};
 use crate::api::ServiceAccount;
 use crate::metrics;
 use crate::plan::account::{
@@ -92,7 +93,7 @@ async fn reconcile(ctx: &Ctx, mut object: ServiceAccount) -> Action {
             match live(ctx, &object).await {
                 Ok(Some(found)) => object = found,
                 Ok(None) => return gone(ctx, &object),
-                Err(lapse) => return unanswered(&object, &lapse.to_string()),
+                Err(lapse) => return unanswered(&whose(&object), &lapse.to_string()),
             }
         }
         let Some((seen, hands)) = see(ctx, object.clone(), &memory) else {
@@ -122,13 +123,18 @@ fn gone(ctx: &Ctx, object: &ServiceAccount) -> Action {
     Action::await_change()
 }
 
-fn unanswered(object: &ServiceAccount, why: &str) -> Action {
-    tracing::warn!(
-        account.namespace = object.namespace().unwrap_or_default(),
-        account.name = object.name_any(),
-        "the API server gives no answer, it is tried again: {why}"
-    );
-    Action::requeue(super::API_SERVER_WAIT)
+fn whose(object: &ServiceAccount) -> Whose {
+    Whose {
+        kind: metrics::Kind::ServiceAccount,
+        namespace: object.namespace(),
+        name: object.name_any(),
+    }
+}
+
+impl Came for Done {
+    fn worked(&self) -> bool {
+        !matches!(self, Self::Failed(_))
+    }
 }
 
 async fn live(ctx: &Ctx, object: &ServiceAccount) -> Result<Option<ServiceAccount>, Lapse> {
@@ -141,47 +147,41 @@ async fn live(ctx: &Ctx, object: &ServiceAccount) -> Result<Option<ServiceAccoun
 
 /// Plans and acts until nothing is left to do. `None` when the objects were not what we thought.
 async fn pass(ctx: &Ctx, mut seen: Seen, mut hands: Hands, memory: &mut Memory) -> Option<Action> {
-    let timing = ctx.metrics.pass(metrics::Kind::ServiceAccount);
-    let mut did: Vec<&'static str> = Vec::new();
+    let mut course = Course::begin(&ctx.metrics, whose(&hands.object));
+    let waited = seen.pass.setback.clone();
     for _ in 0..MOST_STEPS {
         seen.now = ctx.clock.now();
         let Plan { step, wake } = plan(&seen);
         if step == Step::Idle {
             remember(memory, &seen, &hands, wake);
             publish(ctx, &seen, memory);
-            tell(&seen, &did);
-            timing.ended(outcome(&did, seen.pass.setback.as_ref()));
+            course.ended(End::of(
+                waited.as_ref().map(|setback| &setback.stop),
+                seen.pass.setback.as_ref().map(|setback| &setback.stop),
+            ));
             return Some(requeue(seen.now, wake));
         }
-        if let Some(name) = label(&step) {
-            did.push(name);
-            ctx.metrics.effect(name);
-        }
         let came = act(ctx, &seen, &mut hands, &step).await;
+        course.step(label(&step), &came);
         seen.now = ctx.clock.now();
         match came {
             Outcome::Done(Done::Over) => {
-                tell(&seen, &did);
-                timing.ended(metrics::Outcome::Changed);
+                course.ended(End::Well);
                 return Some(gone(ctx, &hands.object));
             }
             Outcome::Done(done) => seen = fold(seen, &step, done),
             Outcome::Stale => {
                 remember(memory, &seen, &hands, seen.now);
+                course.stale();
                 return None;
             }
             Outcome::Unanswered(why) => {
                 remember(memory, &seen, &hands, seen.now);
-                return Some(unanswered(&hands.object, &why));
+                return Some(unanswered(&whose(&hands.object), &why));
             }
         }
     }
-    tracing::error!(
-        account.namespace = seen.object.namespace,
-        account.name = seen.object.name,
-        ?did,
-        "a pass did not settle"
-    );
+    course.unsettled();
     remember(memory, &seen, &hands, seen.now);
     publish(ctx, &seen, memory);
     Some(Action::requeue(Duration::from_secs(60)))
@@ -238,29 +238,6 @@ fn publish(ctx: &Ctx, seen: &Seen, memory: &Memory) {
     if ctx.standings.accounts.set(object.uid.clone(), standing) == News::Changed {
         ctx.bells
             .keys_of(&ctx.stores, &object.namespace, &object.name);
-    }
-}
-
-fn tell(seen: &Seen, did: &[&'static str]) {
-    if did.is_empty() {
-        return;
-    }
-    let (namespace, name, steps) = (&seen.object.namespace, &seen.object.name, did.join(" "));
-    match &seen.pass.setback {
-        None => tracing::info!(
-            account.namespace = namespace,
-            account.name = name,
-            steps,
-            "ServiceAccount {namespace}/{name}: {steps}"
-        ),
-        Some(setback) => tracing::warn!(
-            account.namespace = namespace,
-            account.name = name,
-            steps,
-            reason = setback.stop.reason.as_str(),
-            "ServiceAccount {namespace}/{name}: {}",
-            setback.stop.message
-        ),
     }
 }
 

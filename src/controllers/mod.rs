@@ -7,6 +7,7 @@
 //! | `cluster` | every write to Kubernetes, and every live read |
 //! | `facts` | Kubernetes objects to facts, and back |
 //! | `rendering` | the entries of a Secret from templates |
+//! | `counted` | a client whose calls are counted |
 //! | `lists` | one list of keys per account |
 //! | `lanes` | how many passes go on at the same time |
 //! | `standing` | what connections and accounts are worth right now |
@@ -16,6 +17,7 @@
 pub mod account;
 pub mod cluster;
 pub mod connection;
+mod counted;
 pub mod facts;
 pub mod key;
 pub mod lanes;
@@ -40,7 +42,7 @@ use self::report::Reporter;
 use self::standing::{Place, Register, Standings};
 use self::watch::{Bells, Stores};
 use crate::clock::{Clock, Entropy};
-use crate::metrics::{self, Metrics};
+use crate::metrics::Metrics;
 use crate::plan::key::Setback;
 use crate::plan::record::Uid;
 use crate::plan::sweep::Claim;
@@ -182,6 +184,12 @@ impl Patience {
     }
 }
 
+/// An answer for a planner.
+trait Came {
+    /// Whether the step had its effect.
+    fn worked(&self) -> bool;
+}
+
 /// What one effect came to.
 pub enum Outcome<D> {
     /// An answer for the planner.
@@ -200,15 +208,6 @@ impl<D> Outcome<D> {
             Lapse::Refused(why) => Self::Done(refused(&why)),
             Lapse::NoAnswer(why) => Self::Unanswered(why),
         }
-    }
-}
-
-/// How a pass ended, for the metrics.
-fn outcome(did: &[&'static str], setback: Option<&Setback>) -> metrics::Outcome {
-    match (setback, did) {
-        (Some(_), [_, ..]) => metrics::Outcome::Failed,
-        (None, [_, ..]) => metrics::Outcome::Changed,
-        (_, []) => metrics::Outcome::Unchanged,
     }
 }
 

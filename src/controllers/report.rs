@@ -11,10 +11,11 @@ use kube::runtime::controller::Action;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter as Source};
 use kube::{Client, Resource};
 
-use super::Ctx;
 use super::cluster::{Kind, Lapse};
+use super::{Came, Ctx, Outcome};
 use crate::api::FIELD_MANAGER;
 use crate::api::conditions::{self, Finding, Reason, Status, Type};
+use crate::metrics::{self, Metrics};
 use crate::plan::Stop;
 
 /// An Event that is not written in this time is given up: it is only news.
@@ -101,6 +102,153 @@ impl Reporter {
             tracing::debug!(error = %super::outermost(&error), "an Event was not written");
         }
     }
+}
+
+/// One pass, as it is counted and told of.
+pub struct Course<'a> {
+    metrics: &'a Metrics,
+    timing: metrics::Pass,
+    whose: Whose,
+    tried: Vec<&'static str>,
+    worked: Vec<&'static str>,
+}
+
+/// Whose pass it is.
+pub struct Whose {
+    /// The object's kind.
+    pub kind: metrics::Kind,
+    /// Its namespace; none for one of the cluster.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+}
+
+/// How a pass came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End<'a> {
+    /// Nothing was in its way.
+    Well,
+    /// This was in its way, and is waited out since an earlier pass.
+    Waits(&'a Stop),
+    /// This came into its way.
+    Met(&'a Stop),
+}
+
+impl<'a> End<'a> {
+    /// The end of a pass that began while `before` was waited out, and that ends with `after`.
+    pub fn of(before: Option<&Stop>, after: Option<&'a Stop>) -> Self {
+        match after {
+            None => Self::Well,
+            Some(stop) if before == Some(stop) => Self::Waits(stop),
+            Some(stop) => Self::Met(stop),
+        }
+    }
+
+    fn stop(self) -> Option<&'a Stop> {
+        match self {
+            Self::Well => None,
+            Self::Waits(stop) | Self::Met(stop) => Some(stop),
+        }
+    }
+}
+
+/// One line, with the fields that its kind has.
+macro_rules! line {
+    ($level:ident, $whose:expr, $($rest:tt)*) => {
+        match $whose.kind {
+            metrics::Kind::ApiKey => {
+                tracing::$level!(key.namespace = $whose.namespace, key.name = $whose.name, $($rest)*)
+            }
+            metrics::Kind::ServiceAccount => tracing::$level!(
+                account.namespace = $whose.namespace, account.name = $whose.name, $($rest)*
+            ),
+            metrics::Kind::DeployServer | metrics::Kind::ClusterDeployServer => tracing::$level!(
+                server.namespace = $whose.namespace, server.name = $whose.name, $($rest)*
+            ),
+        }
+    };
+}
+
+impl std::fmt::Display for Whose {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ", self.kind.label())?;
+        if let Some(namespace) = &self.namespace {
+            write!(f, "{namespace}/")?;
+        }
+        f.write_str(&self.name)
+    }
+}
+
+impl<'a> Course<'a> {
+    /// A pass begins.
+    pub fn begin(metrics: &'a Metrics, whose: Whose) -> Self {
+        Self {
+            metrics,
+            timing: metrics.pass(whose.kind),
+            whose,
+            tried: Vec::new(),
+            worked: Vec::new(),
+        }
+    }
+
+    /// A step with this name (none for a mere look) has come to this.
+    pub(super) fn step<D: Came>(&mut self, name: Option<&'static str>, came: &Outcome<D>) {
+        let Some(name) = name else { return };
+        self.tried.push(name);
+        if matches!(came, Outcome::Done(done) if done.worked()) {
+            self.worked.push(name);
+            self.metrics.effect(name);
+        }
+    }
+
+    /// The pass has come to its end.
+    pub fn ended(self, end: End<'_>) {
+        self.tell(end.stop());
+        if let End::Met(stop) = end {
+            self.metrics.fault(self.whose.kind, stop.reason.as_str());
+        }
+        self.timing.ended(match (end, self.worked.as_slice()) {
+            (End::Waits(_) | End::Met(_), _) => metrics::Outcome::Failed,
+            (End::Well, [_, ..]) => metrics::Outcome::Changed,
+            (End::Well, []) => metrics::Outcome::Unchanged,
+        });
+    }
+
+    /// The objects were not what the pass thought.
+    pub fn stale(self) {
+        self.timing.ended(metrics::Outcome::Stale);
+    }
+
+    /// The pass had as many effects as one may have, and wants more.
+    pub fn unsettled(self) {
+        let (whose, tried) = (&self.whose, &self.tried);
+        line!(error, whose, ?tried, "a pass did not settle");
+    }
+
+    /// One line for a pass that has tried to change something.
+    fn tell(&self, stop: Option<&Stop>) {
+        if self.tried.is_empty() {
+            return;
+        }
+        let (whose, steps) = (&self.whose, self.tried.join(" "));
+        match stop {
+            None => line!(info, whose, steps, "{whose}: {steps}"),
+            Some(stop) => {
+                let (reason, message) = (stop.reason.as_str(), &stop.message);
+                line!(warn, whose, steps, reason, "{whose}: {message}");
+            }
+        }
+    }
+}
+
+/// No answer came from the API server for the object at hand.
+pub fn unanswered(whose: &Whose, why: &str) -> Action {
+    line!(
+        warn,
+        whose,
+        "the API server gives no answer, it is tried again: {why}"
+    );
+    Action::requeue(super::API_SERVER_WAIT)
 }
 
 /// Says on an object that does not parse why it does not. Others go on.

@@ -4,6 +4,7 @@
 //! Nothing here is durable, and nothing is known at the start: who finds nothing waits to be woken.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -40,6 +41,16 @@ impl Place {
             namespace,
             name: reference.name.clone(),
         }
+    }
+}
+
+/// As metrics name it: one of the cluster has no slash.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(namespace) = &self.namespace {
+            write!(f, "{namespace}/")?;
+        }
+        f.write_str(&self.name)
     }
 }
 

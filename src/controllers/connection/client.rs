@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
 
-use super::Memory;
+use super::{Link, Memory};
 use crate::api::conditions::Reason;
 use crate::api::{Auth, CaKind, Connection, Tls};
 use crate::controllers::Ctx;
 use crate::controllers::cluster::Lapse;
+use crate::controllers::counted::Counted;
 use crate::plan::Stop;
 use crate::secret::KeyMaterial;
 use crate::servers::transport::Trust;
@@ -66,10 +67,9 @@ fn entry(secret: Option<Secret>, name: &str) -> Option<Vec<u8>> {
 }
 
 /// Makes the client anew where what it is made from has changed.
-pub(super) async fn renew(
+pub(super) async fn renew<L: Link>(
     ctx: &Ctx,
-    home: &str,
-    spec: &Connection,
+    object: &L,
     making: Making,
     memory: &mut Memory,
 ) -> Result<(), Lapse> {
@@ -80,13 +80,20 @@ pub(super) async fn renew(
     {
         return Ok(());
     }
-    let client = match credential(ctx, home, spec).await? {
+    let spec = object.connection();
+    let client = match credential(ctx, &object.home(&ctx.own_namespace), spec).await? {
         Ok(credential) => client(ctx, spec, &making, credential, memory),
         Err(stop) => Err(stop),
     };
+    let client = client.map(|server| counted(ctx, object, server));
     memory.client = Some((making, client));
     memory.look = None;
     Ok(())
+}
+
+fn counted<L: Link>(ctx: &Ctx, object: &L, server: Arc<dyn Server>) -> Arc<dyn Server> {
+    let connection = object.place().to_string();
+    Arc::new(Counted::new(server, connection, ctx.metrics.clone()))
 }
 
 /// The credential itself, read live and by name.

@@ -49,7 +49,7 @@ pub(super) async fn see<L: Link>(
                         .and_then(|secret| secret.metadata.resource_version.clone()),
                     authorities,
                 };
-                renew(ctx, &home, spec, making, memory).await?;
+                renew(ctx, &object, making, memory).await?;
                 if let Some((_, Err(stop))) = &memory.client {
                     usable = Err(stop.clone());
                 }

@@ -65,10 +65,12 @@ pub struct Scene {
     pub twin: Way<Octopus>,
     /// Who looks after every effect whether all is well.
     pub witness: Witness,
+    /// What all operators count together.
+    pub metrics: Metrics,
     overheard: Overheard,
     person: Client,
     programs: Arc<Mutex<BTreeMap<String, Program>>>,
-    /// The manifests that were applied, newest last.
+    /// What somebody had to complain of, oldest first.
     complaints: Arc<Mutex<Vec<String>>>,
 }
 
@@ -152,6 +154,7 @@ impl Scene {
             world,
             twin,
             witness,
+            metrics: Metrics::new(),
             overheard,
             person,
             programs: Arc::default(),
@@ -230,7 +233,7 @@ impl Scene {
         });
         let signs = Signs {
             gates: Gates::closed(),
-            metrics: Metrics::new(),
+            metrics: self.metrics.clone(),
         };
         async move {
             // Nobody is left to let it begin only when the world has ended.
