@@ -15,7 +15,7 @@ use crate::controllers::counted::Counted;
 use crate::plan::Stop;
 use crate::secret::KeyMaterial;
 use crate::servers::transport::Trust;
-use crate::servers::{self, Budget, Credential, Server, connect};
+use crate::servers::{self, Budget, Credential, Server, Unusable, connect};
 
 /// The client for a server, or why there is none.
 pub(super) type Client = Result<Arc<dyn Server>, Stop>;
@@ -158,7 +158,7 @@ pub(super) fn client(
     };
     memory.budget = Some((spec.limits, Arc::clone(&budget)));
     connect(servers::Connection {
-        kind: servers::Kind::Octopus,
+        type_: spec.type_,
         url: spec.url.clone(),
         credential,
         transport,
@@ -166,12 +166,17 @@ pub(super) fn client(
         budget,
         turns: Arc::clone(&ctx.turns),
     })
-    .map_err(|unusable| {
-        Stop::new(
+    .map_err(unusable)
+}
+
+fn unusable(why: Unusable) -> Stop {
+    match why {
+        Unusable::Unserved(type_) => Stop::unserved(&format!("{type_:?}")),
+        Unusable::Url | Unusable::Credential => Stop::new(
             Reason::Invalid,
-            format!("The connection cannot be used: {unusable}. Correct it."),
-        )
-    })
+            format!("The connection cannot be used: {why}. Correct it."),
+        ),
+    }
 }
 
 fn positive(number: u32) -> NonZeroU32 {
