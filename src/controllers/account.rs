@@ -30,7 +30,7 @@ use crate::plan::port::{AccountId, RemoteTeam, TeamRef};
 
 /// What passes over one ServiceAccount remember.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Memory {
+pub(crate) struct Memory {
     /// The newest version that a write of ours has made.
     version: Option<String>,
     /// The account and its teams as they were looked up last.
@@ -65,7 +65,7 @@ struct Hands {
 }
 
 /// Looks at one ServiceAccount, and does what is to be done.
-pub async fn run(
+pub(crate) async fn run(
     object: Arc<Guarded<ServiceAccount>>,
     ctx: Arc<Ctx>,
 ) -> Result<Action, Infallible> {

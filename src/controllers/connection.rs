@@ -39,7 +39,7 @@ use crate::servers::{Budget, Server};
 
 /// What passes over one connection remember.
 #[derive(Clone, Default)]
-pub struct Memory {
+pub(crate) struct Memory {
     /// The uid of the object that all this is about.
     uid: Option<Uid>,
     /// The newest version that a write of ours has made.
@@ -72,7 +72,7 @@ impl Memory {
 }
 
 /// Either kind of connection.
-pub trait Link: Kind + Serialize + Debug + Send + Sync + 'static {
+pub(crate) trait Link: Kind + Serialize + Debug + Send + Sync + 'static {
     /// What both kinds have.
     fn connection(&self) -> &Connection;
     /// Whom it grants what; `None` for one that serves its own namespace.
@@ -145,7 +145,10 @@ impl Link for ClusterDeployServer {
 }
 
 /// Looks at one connection, and does what is to be done.
-pub async fn run<L: Link>(object: Arc<Guarded<L>>, ctx: Arc<Ctx>) -> Result<Action, Infallible> {
+pub(crate) async fn run<L: Link>(
+    object: Arc<Guarded<L>>,
+    ctx: Arc<Ctx>,
+) -> Result<Action, Infallible> {
     Ok(match &object.0 {
         Ok(object) => match ctx.lanes.connections.enter(object.namespace(), None).await {
             Some(_pass) => Box::pin(reconcile(&ctx, object.clone())).await,
@@ -156,7 +159,7 @@ pub async fn run<L: Link>(object: Arc<Guarded<L>>, ctx: Arc<Ctx>) -> Result<Acti
 }
 
 /// A fault that speaks against the connection has it looked at again.
-pub fn suspect(ctx: &Ctx, place: &Place, fault: &Fault) {
+pub(crate) fn suspect(ctx: &Ctx, place: &Place, fault: &Fault) {
     match fault {
         Fault::Unreachable(_)
         | Fault::Uncertain(_)

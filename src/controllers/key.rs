@@ -32,7 +32,7 @@ const MOST_STALE: usize = 3;
 
 /// What passes over one ApiKey remember.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Memory {
+pub(crate) struct Memory {
     /// The newest version of the ApiKey that a write of ours has made.
     version: Option<String>,
     /// The newest version of the Secret that a write of ours has made.
@@ -59,7 +59,7 @@ struct Hands {
 }
 
 /// Looks at one ApiKey, and does what is to be done.
-pub async fn reconcile(ctx: &Ctx, object: ApiKey) -> Action {
+pub(crate) async fn reconcile(ctx: &Ctx, object: ApiKey) -> Action {
     let uid = facts::uid(&object.metadata);
     let mut memory = ctx.memories.keys.get(&uid).unwrap_or_default();
     let mut object = object;
@@ -217,12 +217,12 @@ fn label(step: &Step) -> Option<&'static str> {
 }
 
 /// Forgets an ApiKey that is gone.
-pub fn forget(ctx: &Ctx, uid: &Uid) {
+pub(crate) fn forget(ctx: &Ctx, uid: &Uid) {
     ctx.memories.keys.forget(uid);
 }
 
 /// A shared handle for the queue.
-pub async fn run(
+pub(crate) async fn run(
     object: Arc<super::watch::Guarded<ApiKey>>,
     ctx: Arc<Ctx>,
 ) -> Result<Action, std::convert::Infallible> {

@@ -14,18 +14,18 @@
 //! | `watch` | one watch per kind, and who is woken by what |
 //! | `report` | logs and Events |
 
-pub mod account;
-pub mod cluster;
-pub mod connection;
-mod counted;
-pub mod facts;
-pub mod key;
-pub mod lanes;
-pub mod lists;
-pub mod rendering;
-pub mod report;
-pub mod standing;
-pub mod watch;
+pub(crate) mod account;
+pub(crate) mod cluster;
+pub(crate) mod connection;
+pub(crate) mod counted;
+pub(crate) mod facts;
+pub(crate) mod key;
+pub(crate) mod lanes;
+pub(crate) mod lists;
+pub(crate) mod rendering;
+pub(crate) mod report;
+pub(crate) mod standing;
+pub(crate) mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +36,7 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 
 use self::cluster::{Cluster, Lapse};
-use self::facts::Stamp;
+pub use self::facts::Stamp;
 use self::lanes::Lanes;
 use self::report::Reporter;
 use self::standing::{Place, Register, Standings};
@@ -63,7 +63,7 @@ pub trait Doors: Send + Sync {
 }
 
 /// What every pass works with.
-pub struct Ctx {
+pub(crate) struct Ctx {
     /// The API server.
     pub cluster: Cluster,
     /// What the watches have seen.
@@ -99,7 +99,7 @@ pub struct Ctx {
 }
 
 /// What is known of a connection.
-pub enum Connected {
+pub(crate) enum Connected {
     /// There is none of this name.
     Absent,
     /// There is one, and it has not been looked at in this process.
@@ -153,7 +153,7 @@ impl Ctx {
 
 /// What passes remember from one to the next. Losing it costs patience, never safety.
 #[derive(Default)]
-pub struct Memories {
+pub(crate) struct Memories {
     /// Of connections.
     pub connections: Register<Place, connection::Memory>,
     /// When a call last spoke against a connection.
@@ -166,7 +166,7 @@ pub struct Memories {
 
 /// A setback that is still to be waited out.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Patience {
+pub(crate) struct Patience {
     /// What it was.
     pub setback: Setback,
     /// The count of failures in a row, and when the last was, where that is counted.
@@ -179,7 +179,7 @@ pub struct Patience {
 
 impl Patience {
     /// What is waited out, while it lasts.
-    pub fn lasts(patience: Option<&Self>, generation: i64, now: Timestamp) -> Option<&Self> {
+    pub(crate) fn lasts(patience: Option<&Self>, generation: i64, now: Timestamp) -> Option<&Self> {
         patience.filter(|patience| patience.generation == generation && now < patience.until)
     }
 }
@@ -191,7 +191,7 @@ trait Came {
 }
 
 /// What one effect came to.
-pub enum Outcome<D> {
+pub(crate) enum Outcome<D> {
     /// An answer for the planner.
     Done(D),
     /// The objects were not what we thought: read them live, and plan anew.
@@ -235,6 +235,6 @@ fn is_older(meta: &ObjectMeta, seen: Option<&str>) -> bool {
 }
 
 /// What an error says, without its sources: they repeat it, and may show a body.
-pub fn outermost(error: &dyn std::error::Error) -> String {
+pub(crate) fn outermost(error: &dyn std::error::Error) -> String {
     error.to_string().chars().take(300).collect()
 }

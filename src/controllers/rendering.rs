@@ -20,7 +20,7 @@ const FUEL: u64 = 20_000;
 const LONGEST: usize = 512 * 1024;
 
 /// What a template sees of a key.
-pub struct Values<'a> {
+pub(crate) struct Values<'a> {
     /// Its value.
     pub key: &'a KeyMaterial,
     /// Its id on the server.
@@ -36,14 +36,17 @@ pub struct Values<'a> {
 }
 
 /// The templates of one ApiKey's Secret, by entry.
-pub struct Templates<'a> {
+pub(crate) struct Templates<'a> {
     entries: BTreeMap<&'a str, &'a str>,
     shape: String,
 }
 
 impl<'a> Templates<'a> {
     /// Those of the manifest, or the server's own.
-    pub fn of(object: &'a ApiKey, defaults: &'static [(&'static str, &'static str)]) -> Self {
+    pub(crate) fn of(
+        object: &'a ApiKey,
+        defaults: &'static [(&'static str, &'static str)],
+    ) -> Self {
         let own = &object.spec.secret.data;
         let own: BTreeMap<_, _> = own
             .iter()
@@ -64,12 +67,12 @@ impl<'a> Templates<'a> {
     }
 
     /// The names of the entries.
-    pub fn names(&self) -> Vec<&'a str> {
+    pub(crate) fn names(&self) -> Vec<&'a str> {
         self.entries.keys().copied().collect()
     }
 
     /// Whether the templates render, tried with values that are none, and a digest of what its author wrote.
-    pub fn try_out(&self) -> Rendering {
+    pub(crate) fn try_out(&self) -> Rendering {
         let dummy = KeyMaterial::new("not-a-key");
         let values = Values {
             key: &dummy,
@@ -86,7 +89,10 @@ impl<'a> Templates<'a> {
     }
 
     /// The entries, rendered. Never logged.
-    pub fn render(&self, values: &Values<'_>) -> Result<BTreeMap<String, ByteString>, String> {
+    pub(crate) fn render(
+        &self,
+        values: &Values<'_>,
+    ) -> Result<BTreeMap<String, ByteString>, String> {
         let mut environment = Environment::empty();
         environment.set_fuel(Some(FUEL));
         environment.set_undefined_behavior(UndefinedBehavior::Strict);

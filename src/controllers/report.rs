@@ -23,16 +23,16 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Writes logs and Events.
 #[derive(Clone)]
-pub struct Reporter {
+pub(crate) struct Reporter {
     recorder: Recorder,
 }
 
 impl Reporter {
     /// Writes Events through this client.
-    pub fn new(client: Client, instance: Option<String>) -> Self {
+    pub(crate) fn new(client: Client) -> Self {
         let source = Source {
             controller: FIELD_MANAGER.to_owned(),
-            instance,
+            instance: None,
         };
         Self {
             recorder: Recorder::new(client, source),
@@ -40,7 +40,7 @@ impl Reporter {
     }
 
     /// Tells of what has changed between two sets of conditions.
-    pub async fn flipped<K>(
+    pub(crate) async fn flipped<K>(
         &self,
         object: &K,
         action: &str,
@@ -77,7 +77,7 @@ impl Reporter {
     }
 
     /// Tells of something that was done.
-    pub async fn tell<K>(&self, object: &K, reason: &str, action: &str, note: &str)
+    pub(crate) async fn tell<K>(&self, object: &K, reason: &str, action: &str, note: &str)
     where
         K: Resource<DynamicType = ()>,
     {
@@ -105,7 +105,7 @@ impl Reporter {
 }
 
 /// One pass, as it is counted and told of.
-pub struct Course<'a> {
+pub(crate) struct Course<'a> {
     metrics: &'a Metrics,
     timing: metrics::Pass,
     whose: Whose,
@@ -114,7 +114,7 @@ pub struct Course<'a> {
 }
 
 /// Whose pass it is.
-pub struct Whose {
+pub(crate) struct Whose {
     /// The object's kind.
     pub kind: metrics::Kind,
     /// Its namespace; none for one of the cluster.
@@ -125,7 +125,7 @@ pub struct Whose {
 
 /// How a pass came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End<'a> {
+pub(crate) enum End<'a> {
     /// Nothing was in its way.
     Well,
     /// This was in its way, and is waited out since an earlier pass.
@@ -136,7 +136,7 @@ pub enum End<'a> {
 
 impl<'a> End<'a> {
     /// The end of a pass that began while `before` was waited out, and that ends with `after`.
-    pub fn of(before: Option<&Stop>, after: Option<&'a Stop>) -> Self {
+    pub(crate) fn of(before: Option<&Stop>, after: Option<&'a Stop>) -> Self {
         match after {
             None => Self::Well,
             Some(stop) if before == Some(stop) => Self::Waits(stop),
@@ -181,7 +181,7 @@ impl std::fmt::Display for Whose {
 
 impl<'a> Course<'a> {
     /// A pass begins.
-    pub fn begin(metrics: &'a Metrics, whose: Whose) -> Self {
+    pub(crate) fn begin(metrics: &'a Metrics, whose: Whose) -> Self {
         Self {
             metrics,
             timing: metrics.pass(whose.kind),
@@ -202,7 +202,7 @@ impl<'a> Course<'a> {
     }
 
     /// The pass has come to its end.
-    pub fn ended(self, end: End<'_>) {
+    pub(crate) fn ended(self, end: End<'_>) {
         self.tell(end.stop());
         if let End::Met(stop) = end {
             self.metrics.fault(self.whose.kind, stop.reason.as_str());
@@ -215,12 +215,12 @@ impl<'a> Course<'a> {
     }
 
     /// The objects were not what the pass thought.
-    pub fn stale(self) {
+    pub(crate) fn stale(self) {
         self.timing.ended(metrics::Outcome::Stale);
     }
 
     /// The pass had as many effects as one may have, and wants more.
-    pub fn unsettled(self) {
+    pub(crate) fn unsettled(self) {
         let (whose, tried) = (&self.whose, &self.tried);
         line!(error, whose, ?tried, "a pass did not settle");
     }
@@ -242,7 +242,7 @@ impl<'a> Course<'a> {
 }
 
 /// No answer came from the API server for the object at hand.
-pub fn unanswered(whose: &Whose, why: &str) -> Action {
+pub(crate) fn unanswered(whose: &Whose, why: &str) -> Action {
     line!(
         warn,
         whose,
@@ -252,7 +252,7 @@ pub fn unanswered(whose: &Whose, why: &str) -> Action {
 }
 
 /// Says on an object that does not parse why it does not. Others go on.
-pub async fn invalid<K: Kind>(ctx: &Ctx, meta: &ObjectMeta, error: &str) -> Action {
+pub(crate) async fn invalid<K: Kind>(ctx: &Ctx, meta: &ObjectMeta, error: &str) -> Action {
     let (namespace, name) = (
         meta.namespace.clone().unwrap_or_default(),
         meta.name.clone().unwrap_or_default(),

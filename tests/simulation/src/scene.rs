@@ -11,9 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use apikey_operator::app::{self, Identity, Signs, operate};
+use apikey_operator::app::{self, Identity, Signs, Stamp, operate};
 use apikey_operator::clock::Clock as _;
-use apikey_operator::controllers::facts::Stamp;
 use apikey_operator::health::Gates;
 use apikey_operator::metrics::Metrics;
 use apikey_operator::plan::marker::Installation;
