@@ -23,6 +23,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
+use super::standing::News;
 use crate::api::FIELD_MANAGER;
 use crate::api::conditions::{self, Finding};
 
@@ -186,13 +187,14 @@ impl Cluster {
             .await
     }
 
-    /// Writes the conditions of an object that does not parse, if they say something else.
+    /// Writes the conditions of an object that does not parse, if they say something else; tells
+    /// whether they did.
     pub(crate) async fn condemn<K: Kind>(
         &self,
         meta: &ObjectMeta,
         findings: &[Finding],
         now: Timestamp,
-    ) -> Answer<()> {
+    ) -> Answer<News> {
         let resource = ApiResource::erase::<K>(&());
         let client = self.client.clone();
         let api: Api<DynamicObject> = match &meta.namespace {
@@ -201,7 +203,7 @@ impl Cluster {
         };
         let name = meta.name.as_deref().unwrap_or_default();
         let Some(mut object) = self.answer(api.get_opt(name)).await? else {
-            return Ok(());
+            return Ok(News::Same);
         };
         let before: Vec<Condition> = object
             .data
@@ -210,7 +212,7 @@ impl Cluster {
             .unwrap_or_default();
         let after = conditions::merge(&before, findings, now);
         if after == before {
-            return Ok(());
+            return Ok(News::Same);
         }
         // What else the status says is kept: it may be all that is known of a living key.
         if !object.data["status"].is_object() {
@@ -221,7 +223,7 @@ impl Cluster {
         object.metadata.managed_fields = None;
         self.answer(api.replace_status(name, &posting(Effect::Real), &object))
             .await
-            .map(drop)
+            .map(|_| News::Changed)
     }
 
     /// Creates a Secret, for real or as a rehearsal. [`Lapse::Conflict`] when there is one.

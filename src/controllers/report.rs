@@ -12,6 +12,7 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter as Source};
 use kube::{Client, Resource};
 
 use super::cluster::{Kind, Lapse};
+use super::standing::News;
 use super::{Came, Ctx, Outcome};
 use crate::api::FIELD_MANAGER;
 use crate::api::conditions::{self, Finding, Reason, Status, Type};
@@ -71,8 +72,14 @@ impl Reporter {
             } else {
                 weight(&new.reason)
             };
-            self.publish(object, kind, &new.reason, action, &new.message)
-                .await;
+            self.publish(
+                &object.object_ref(&()),
+                kind,
+                &new.reason,
+                action,
+                &new.message,
+            )
+            .await;
         }
     }
 
@@ -81,14 +88,39 @@ impl Reporter {
     where
         K: Resource<DynamicType = ()>,
     {
-        self.publish(object, EventType::Normal, reason, action, note)
+        self.publish(
+            &object.object_ref(&()),
+            EventType::Normal,
+            reason,
+            action,
+            note,
+        )
+        .await;
+    }
+
+    /// Tells of an object that does not parse.
+    async fn condemned<K: Kind>(&self, meta: &ObjectMeta, note: &str) {
+        let object = ObjectReference {
+            api_version: Some(K::api_version(&()).into_owned()),
+            kind: Some(K::kind(&()).into_owned()),
+            namespace: meta.namespace.clone(),
+            name: meta.name.clone(),
+            uid: meta.uid.clone(),
+            ..ObjectReference::default()
+        };
+        let reason = Reason::Invalid.as_str();
+        self.publish(&object, EventType::Warning, reason, "Reconcile", note)
             .await;
     }
 
-    async fn publish<K>(&self, object: &K, type_: EventType, reason: &str, action: &str, note: &str)
-    where
-        K: Resource<DynamicType = ()>,
-    {
+    async fn publish(
+        &self,
+        object: &ObjectReference,
+        type_: EventType,
+        reason: &str,
+        action: &str,
+        note: &str,
+    ) {
         let event = Event {
             type_,
             reason: reason.to_owned(),
@@ -96,8 +128,7 @@ impl Reporter {
             action: action.to_owned(),
             secondary: None,
         };
-        let reference: ObjectReference = object.object_ref(&());
-        let publish = self.recorder.publish(&event, &reference);
+        let publish = self.recorder.publish(&event, object);
         if let Ok(Err(error)) = tokio::time::timeout(PATIENCE, publish).await {
             tracing::debug!(error = %super::outermost(&error), "an Event was not written");
         }
@@ -251,46 +282,40 @@ pub(crate) fn unanswered(whose: &Whose, why: &str) -> Action {
     Action::requeue(super::API_SERVER_WAIT)
 }
 
-/// Says on an object that does not parse why it does not. Others go on.
+/// Says on an object that does not parse why it does not, once. Others go on.
 pub(crate) async fn invalid<K: Kind>(ctx: &Ctx, meta: &ObjectMeta, error: &str) -> Action {
-    let (namespace, name) = (
-        meta.namespace.clone().unwrap_or_default(),
-        meta.name.clone().unwrap_or_default(),
-    );
-    tracing::warn!(
-        "{} {namespace}/{name} does not parse: {}",
+    let whose = format!(
+        "{} {}/{}",
         K::kind(&()),
-        conditions::one_line(error)
+        meta.namespace.as_deref().unwrap_or_default(),
+        meta.name.as_deref().unwrap_or_default()
     );
-    let stop = Stop::new(
-        Reason::Invalid,
-        format!(
-            "The object does not parse: {error}. {}",
-            Reason::Invalid.fix()
-        ),
+    let message = format!(
+        "The object does not parse: {error}. {}",
+        Reason::Invalid.fix()
     );
     let finding = |type_, status| Finding {
         type_,
         status,
-        reason: stop.reason,
-        message: stop.message.clone(),
+        reason: Reason::Invalid,
+        message: message.clone(),
         observed_generation: meta.generation.unwrap_or_default(),
     };
     let findings = [
         finding(Type::Ready, Status::False),
         finding(Type::Stalled, Status::True),
     ];
-    match ctx
-        .cluster
-        .condemn::<K>(meta, &findings, ctx.clock.now())
-        .await
-    {
-        Ok(()) | Err(Lapse::NotFound) => Action::await_change(),
+    let now = ctx.clock.now();
+    match ctx.cluster.condemn::<K>(meta, &findings, now).await {
+        Ok(News::Changed) => {
+            let message = conditions::one_line(&message);
+            tracing::warn!("{whose}: {message}");
+            ctx.reporter.condemned::<K>(meta, &message).await;
+            Action::await_change()
+        }
+        Ok(News::Same) | Err(Lapse::NotFound) => Action::await_change(),
         Err(lapse) => {
-            tracing::warn!(
-                "{} {namespace}/{name} cannot be told so: {lapse}",
-                K::kind(&())
-            );
+            tracing::warn!("{whose} cannot be told that it does not parse: {lapse}");
             Action::requeue(super::API_SERVER_WAIT)
         }
     }
