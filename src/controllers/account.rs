@@ -5,7 +5,6 @@ mod see;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -19,7 +18,10 @@ use super::lists::Lists;
 use super::report::{Course, End, Whose, unanswered};
 use super::standing::{self, Line, News, Place};
 use super::watch::Guarded;
-use super::{Came, Ctx, MOST_STEPS, Outcome, Patience, facts, is_older, requeue};
+use super::{
+    Came, Ctx, LONG_WAIT, MOST_STALE, MOST_STEPS, Outcome, Patience, STALE_WAIT, facts, is_older,
+    requeue,
+};
 use crate::api::ServiceAccount;
 use crate::metrics;
 use crate::plan::account::{
@@ -88,7 +90,7 @@ async fn reconcile(ctx: &Ctx, mut object: ServiceAccount) -> Action {
     let uid = facts::uid(&object.metadata);
     let mut memory = ctx.memories.accounts.get(&uid).unwrap_or_default();
     let mut freshness = Freshness::Cached;
-    for _ in 0..3 {
+    for _ in 0..MOST_STALE {
         if freshness == Freshness::Live || is_older(&object.metadata, memory.version.as_deref()) {
             match live(ctx, &object).await {
                 Ok(Some(found)) => object = found,
@@ -107,7 +109,7 @@ async fn reconcile(ctx: &Ctx, mut object: ServiceAccount) -> Action {
             None => freshness = Freshness::Live,
         }
     }
-    Action::requeue(Duration::from_secs(1))
+    Action::requeue(STALE_WAIT)
 }
 
 fn gone(ctx: &Ctx, object: &ServiceAccount) -> Action {
@@ -184,7 +186,7 @@ async fn pass(ctx: &Ctx, mut seen: Seen, mut hands: Hands, memory: &mut Memory) 
     course.unsettled();
     remember(memory, &seen, &hands, seen.now);
     publish(ctx, &seen, memory);
-    Some(Action::requeue(Duration::from_secs(60)))
+    Some(Action::requeue(LONG_WAIT))
 }
 
 fn remember(memory: &mut Memory, seen: &Seen, hands: &Hands, wake: Timestamp) {

@@ -8,7 +8,6 @@ mod see;
 use std::convert::Infallible;
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
@@ -24,7 +23,9 @@ use super::lists::Lists;
 use super::report::{Course, End, Whose, unanswered};
 use super::standing::{self, Line, News, Place};
 use super::watch::Guarded;
-use super::{Came, Ctx, MOST_STEPS, Outcome, facts, is_older, requeue};
+use super::{
+    Came, Ctx, LONG_WAIT, MOST_STALE, MOST_STEPS, Outcome, STALE_WAIT, facts, is_older, requeue,
+};
 use crate::api::conditions::Reason;
 use crate::api::{
     ClusterDeployServer, Connection, ConnectionStatus, DeployServer, Grant, KeyCounts, Period,
@@ -193,7 +194,7 @@ async fn reconcile<L: Link>(ctx: &Ctx, mut object: L) -> Action {
     let place = object.place();
     let mut memory = ctx.memories.connections.get(&place).unwrap_or_default();
     let mut behind = is_older(object.meta(), memory.version.as_deref());
-    for _ in 0..3 {
+    for _ in 0..MOST_STALE {
         if behind {
             match ctx
                 .cluster
@@ -218,7 +219,7 @@ async fn reconcile<L: Link>(ctx: &Ctx, mut object: L) -> Action {
             Err(lapse) => return unanswered(&whose(&place), &lapse.to_string()),
         }
     }
-    Action::requeue(Duration::from_secs(1))
+    Action::requeue(STALE_WAIT)
 }
 
 /// The memory of this very object: what is known of a former one of its name counts for nothing.
@@ -325,7 +326,7 @@ async fn pass<L: Link>(
                 );
                 // The status is the one thing that cannot say it.
                 if matches!(step, Step::Record(_)) {
-                    return Ok(Some(Action::requeue(Duration::from_secs(60))));
+                    return Ok(Some(Action::requeue(LONG_WAIT)));
                 }
                 seen.refused = Some(refusal(&step, &why));
             }
@@ -337,7 +338,7 @@ async fn pass<L: Link>(
         }
     }
     course.unsettled();
-    Ok(Some(Action::requeue(Duration::from_secs(60))))
+    Ok(Some(Action::requeue(LONG_WAIT)))
 }
 
 /// Lets ServiceAccounts know what the connection is worth.

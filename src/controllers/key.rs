@@ -6,7 +6,6 @@ mod secret;
 mod see;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -20,15 +19,15 @@ use super::cluster::Answer;
 use super::lists::Lists;
 use super::report::{Course, End as Ending, Whose, unanswered};
 use super::standing::Line;
-use super::{Came, Ctx, MOST_STEPS, Outcome, Patience, facts, is_older, requeue};
+use super::{
+    Came, Ctx, LONG_WAIT, MOST_STALE, MOST_STEPS, Outcome, Patience, STALE_WAIT, facts, is_older,
+    requeue,
+};
 use crate::api::{ApiKey, ServiceAccount};
 use crate::metrics;
 use crate::plan::key::{Done, Freshness, Plan, Seen, Step, fold, plan};
 use crate::plan::record::{Nonce, Uid};
 use crate::secret::KeyMaterial;
-
-/// How often a pass may find its objects changed by somebody else.
-const MOST_STALE: usize = 3;
 
 /// What passes over one ApiKey remember.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -96,7 +95,7 @@ pub(crate) async fn reconcile(ctx: &Ctx, object: ApiKey) -> Action {
         }
     }
     ctx.memories.keys.set(uid, memory);
-    Action::requeue(Duration::from_secs(1))
+    Action::requeue(STALE_WAIT)
 }
 
 /// How a pass ended.
@@ -172,7 +171,7 @@ async fn pass(ctx: &Ctx, mut seen: Seen, mut hands: Hands, memory: &mut Memory) 
     }
     course.unsettled();
     remember(memory, &seen, &hands, seen.now);
-    End::Settled(Action::requeue(Duration::from_secs(60)))
+    End::Settled(Action::requeue(LONG_WAIT))
 }
 
 fn remember(memory: &mut Memory, seen: &Seen, hands: &Hands, wake: Timestamp) {

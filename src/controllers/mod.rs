@@ -51,6 +51,12 @@ use crate::servers::{Allowed, Turns};
 
 /// No pass has more effects: a plan that wants more does not settle, and is reported.
 const MOST_STEPS: usize = 60;
+/// So many times a pass begins anew because somebody else has changed its objects.
+const MOST_STALE: usize = 3;
+/// After a pass whose objects kept changing.
+const STALE_WAIT: Duration = Duration::from_secs(1);
+/// After a pass that did not settle, or cannot say what is wrong.
+const LONG_WAIT: Duration = Duration::from_secs(60);
 /// No pass comes sooner than this after the last, unless something has changed.
 const SHORTEST_WAIT: Duration = Duration::from_millis(200);
 /// After a call to the API server that got no answer.

@@ -9,14 +9,14 @@ use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use super::Hands;
 use super::ground::ground;
 use super::see::{secret_facts, secret_name};
-use super::{Hands, MOST_STALE};
 use crate::api::conditions::Reason;
 use crate::api::{ApiKey, ServiceAccount};
 use crate::controllers::cluster::{Answer, Effect, Lapse};
 use crate::controllers::rendering::{Templates, Values};
-use crate::controllers::{Ctx, Outcome, facts};
+use crate::controllers::{Ctx, MOST_STALE, Outcome, facts};
 use crate::plan::fault::Retry;
 use crate::plan::key::{Amendment, Done, Publication, Seen, Setback};
 use crate::plan::port;
