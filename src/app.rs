@@ -267,6 +267,7 @@ pub async fn operate(world: World, identity: Identity, signs: Signs, stop: Cance
     tokio::select! {
         () = unready(&stores, &stop) => tracing::info!("asked to end before everything was seen"),
         () = watching => tracing::error!("the watches have ended"),
+        never = controllers::tidy::tidy_up(&ctx) => match never {},
         () = passes => tracing::info!("all passes are finished"),
     }
 }

@@ -12,6 +12,7 @@
 //! | `lanes` | how many passes go on at the same time |
 //! | `standing` | what connections and accounts are worth right now |
 //! | `watch` | one watch per kind, and who is woken by what |
+//! | `tidy` | forgetting objects that are gone without our last step |
 //! | `report` | logs and Events |
 
 pub(crate) mod account;
@@ -25,6 +26,7 @@ pub(crate) mod lists;
 pub(crate) mod rendering;
 pub(crate) mod report;
 pub(crate) mod standing;
+pub(crate) mod tidy;
 pub(crate) mod watch;
 
 use std::sync::Arc;

@@ -188,6 +188,13 @@ impl<K: Eq + Hash, V: Clone> Register<K, V> {
             .insert(key, value);
     }
 
+    /// Forgets all but what is about these, and says what that was about.
+    pub(crate) fn keep(&self, stays: impl Fn(&K) -> bool) -> Vec<K> {
+        let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone = found.extract_if(|key, _| !stays(key));
+        gone.map(|(key, _)| key).collect()
+    }
+
     /// Forgets it.
     pub(crate) fn forget(&self, key: &K) -> News {
         match self
