@@ -218,6 +218,7 @@ fn label(step: &Step) -> Option<&'static str> {
 /// Forgets an ApiKey that is gone.
 pub(crate) fn forget(ctx: &Ctx, uid: &Uid) {
     ctx.memories.keys.forget(uid);
+    ctx.memories.renderings.forget(uid);
 }
 
 /// A shared handle for the queue.

@@ -40,6 +40,7 @@ use kube::runtime::reflector::ObjectRef;
 use self::cluster::{Cluster, Lapse};
 pub use self::facts::Stamp;
 use self::lanes::Lanes;
+use self::rendering::Renderings;
 use self::report::Reporter;
 use self::standing::{Place, Register, Standings};
 use self::watch::{Bells, Stores};
@@ -170,6 +171,8 @@ pub(crate) struct Memories {
     pub accounts: Register<Uid, account::Memory>,
     /// Of ApiKeys.
     pub keys: Register<Uid, key::Memory>,
+    /// What the templates of ApiKeys are worth.
+    pub renderings: Renderings,
 }
 
 /// A setback that is still to be waited out.

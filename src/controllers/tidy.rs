@@ -68,6 +68,7 @@ fn forget_absent(memories: &Memories, standings: &Standings, present: &Present) 
     let uid = |uid: &Uid| present.others.contains(uid);
     memories.accounts.keep(uid);
     memories.keys.keep(uid);
+    memories.renderings.keep(uid);
     standings.accounts.keep(uid);
     let gone = [
         memories.connections.keep(place),
