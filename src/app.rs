@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{ClusterDeployServer, DeployServer};
 use crate::clock::{Clock, Entropy, OsEntropy, SystemClock};
+pub use crate::controllers::Stamp;
 use crate::controllers::cluster::Cluster;
-pub use crate::controllers::facts::Stamp;
 use crate::controllers::lanes::Lanes;
 use crate::controllers::report::Reporter;
 use crate::controllers::watch::{self, Bells, Guarded, Queues, Stores};
@@ -257,7 +257,7 @@ pub async fn operate(world: World, identity: Identity, signs: Signs, stop: Cance
         allowed,
         own_namespace,
         turns: Arc::new(Turns::default()),
-        reporter: Reporter::new(client, None),
+        reporter: Reporter::new(client),
         lanes: Lanes::until(&stop),
         memories: Memories::default(),
         metrics: signs.metrics,
@@ -267,6 +267,7 @@ pub async fn operate(world: World, identity: Identity, signs: Signs, stop: Cance
     tokio::select! {
         () = unready(&stores, &stop) => tracing::info!("asked to end before everything was seen"),
         () = watching => tracing::error!("the watches have ended"),
+        never = controllers::tidy::tidy_up(&ctx) => match never {},
         () = passes => tracing::info!("all passes are finished"),
     }
 }

@@ -3,8 +3,9 @@
 //! Labels are words of closed lists, or names of connections: never of keys, and never what
 //! a server or a person has written. Registered once; a [`Metrics`] is a handle that all share.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -33,7 +34,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    const fn label(self) -> &'static str {
+    /// Its name.
+    pub const fn label(self) -> &'static str {
         match self {
             Self::DeployServer => "DeployServer",
             Self::ClusterDeployServer => "ClusterDeployServer",
@@ -52,6 +54,8 @@ pub enum Outcome {
     Unchanged,
     /// Something kept it from its end.
     Failed,
+    /// The objects were not what it thought: another pass begins at once.
+    Stale,
 }
 
 impl Outcome {
@@ -60,6 +64,7 @@ impl Outcome {
             Self::Changed => "changed",
             Self::Unchanged => "unchanged",
             Self::Failed => "failed",
+            Self::Stale => "stale",
         }
     }
 }
@@ -115,7 +120,7 @@ struct EffectLabels {
     step: &'static str,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 struct CallLabels {
     server: String,
     call: &'static str,
@@ -141,6 +146,8 @@ pub struct Metrics {
     passes: Family<PassLabels, Histogram, fn() -> Histogram>,
     effects: Family<EffectLabels, Counter>,
     calls: Family<CallLabels, Counter>,
+    /// Which calls were counted so far: a family does not tell.
+    called: Arc<Mutex<BTreeSet<CallLabels>>>,
     faults: Family<FaultLabels, Counter>,
     keys: Family<KeyLabels, Gauge>,
 }
@@ -186,7 +193,7 @@ impl Metrics {
         );
         registry.register(
             "server_calls",
-            "Calls to deploy servers, by how they were answered",
+            "Calls to deploy servers through connections, by how they were answered",
             calls.clone(),
         );
         registry.register(
@@ -196,7 +203,7 @@ impl Metrics {
         );
         registry.register(
             "keys",
-            "Keys on deploy servers at the last look",
+            "Keys of the accounts of connections when they were counted last",
             keys.clone(),
         );
         let registry = Arc::new(registry);
@@ -205,6 +212,7 @@ impl Metrics {
             passes,
             effects,
             calls,
+            called: Arc::default(),
             faults,
             keys,
         }
@@ -234,6 +242,10 @@ impl Metrics {
             outcome,
         };
         self.calls.get_or_create(&labels).inc();
+        let mut called = self.called.lock().unwrap_or_else(PoisonError::into_inner);
+        if !called.contains(&labels) {
+            called.insert(labels);
+        }
     }
 
     /// Something keeps an object from its end; `reason` is the word in its condition.
@@ -252,11 +264,24 @@ impl Metrics {
             .set(i64::from(count));
     }
 
-    /// The connection `server` is gone: nothing is known of its keys.
+    /// Nothing is known of the keys behind the connection `server`.
     pub fn forget_keys(&self, server: &str) {
         for state in KeyState::ALL {
             self.keys.remove(&KeyLabels::new(server, state));
         }
+    }
+
+    /// The connection `server` is gone: nothing is told of it any more.
+    pub fn forget_server(&self, server: &str) {
+        self.forget_keys(server);
+        let mut called = self.called.lock().unwrap_or_else(PoisonError::into_inner);
+        called.retain(|labels| {
+            let stays = labels.server != server;
+            if !stays {
+                self.calls.remove(labels);
+            }
+            stays
+        });
     }
 
     /// All of it, as text in the form of `OpenMetrics`.
@@ -315,11 +340,13 @@ mod tests {
         metrics.clone().pass(Kind::ApiKey).ended(Outcome::Changed);
         metrics.pass(Kind::ApiKey).ended(Outcome::Unchanged);
         drop(metrics.pass(Kind::ServiceAccount));
+        metrics.pass(Kind::DeployServer).ended(Outcome::Stale);
         let page = metrics.encode().unwrap();
         for labels in [
             r#"kind="ApiKey",outcome="changed""#,
             r#"kind="ApiKey",outcome="unchanged""#,
             r#"kind="ServiceAccount",outcome="failed""#,
+            r#"kind="DeployServer",outcome="stale""#,
         ] {
             let line = format!("apikey_operator_pass_duration_seconds_count{{{labels}}} 1\n");
             assert!(page.contains(&line), "{line}{page}");
@@ -349,13 +376,15 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_is_gone_has_no_keys() {
+    fn of_a_connection_that_is_gone_nothing_is_told() {
         let metrics = Metrics::new();
+        metrics.call("gone", "mint", "ok");
+        metrics.call("gone", "mint", "throttled");
         for state in KeyState::ALL {
             metrics.set_keys("gone", state, 1);
             metrics.set_keys("here", state, 1);
         }
-        metrics.forget_keys("gone");
+        metrics.forget_server("gone");
         let page = metrics.encode().unwrap();
         assert!(
             !page.contains("gone") && page.matches("here").count() == 6,

@@ -61,7 +61,7 @@ pub struct ApiKeySpec {
     pub secret: SecretSpec,
 
     /// Workloads of the same namespace that are restarted after each rotation. The operator must
-    /// have been given the right to do so (a value of the chart).
+    /// have been given the right to do so.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["kind", "name"]))]
     pub restart: Vec<Workload>,
@@ -270,7 +270,7 @@ pub struct SecretSpec {
     pub keep_previous: bool,
 
     /// Entries of the Secret, by name, each a template; they replace the default entries. A
-    /// template sees `key`, `id`, `url`, `username`, `serial`, `expiresAt` and `previous`. Example:
+    /// template sees `key`, `id`, `url`, `username`, `serial` and `expiresAt`. Example:
     /// `config.json: '{"url": "{{ url }}", "key": "{{ key }}"}'`. Default: what the server's own
     /// tools read from their environment (`OCTOPUS_URL` and `OCTOPUS_API_KEY`, …).
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]

@@ -82,8 +82,6 @@ pub mod annotation {
     /// On an ApiKey, stamped by admission: who asked for it. Believed only when the operator is
     /// told that the admission policy is installed.
     pub const REQUESTED_BY: &str = "apikeys.dev/requested-by";
-    /// On a Secret, set by people: the ApiKey (its name) that may take it over.
-    pub const ADOPT_BY: &str = "apikeys.dev/adopt-by";
 
     /// On an ApiKey: the attempt, `<uid>.<serial>.<nonce>.<openedAt>[.<endsAt>]`.
     pub const INTENT: &str = "apikeys.dev/intent";

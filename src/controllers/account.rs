@@ -5,7 +5,6 @@ mod see;
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -16,10 +15,14 @@ pub(super) use self::see::grant;
 use self::see::see;
 use super::cluster::Lapse;
 use super::lists::Lists;
+use super::report::{Course, End as Ending, Whose, unanswered};
 use super::standing::{self, Line, News, Place};
 use super::voice::Voice;
 use super::watch::Guarded;
-use super::{Ctx, MOST_STEPS, Outcome, Patience, facts, is_older, outcome, requeue};
+use super::{
+    Came, Ctx, LONG_WAIT, MOST_STALE, MOST_STEPS, Outcome, Patience, STALE_WAIT, facts, is_older,
+    requeue,
+};
 use crate::api::{ServiceAccount, ServiceAccountStatus, finalizer};
 use crate::metrics;
 use crate::plan::account::{
@@ -30,7 +33,7 @@ use crate::plan::port::{AccountId, RemoteTeam, ServerIdentity, TeamRef};
 
 /// What passes over one ServiceAccount remember.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Memory {
+pub(crate) struct Memory {
     /// The newest version that a write of ours has made.
     version: Option<String>,
     /// The account and its teams as they were looked up last.
@@ -69,7 +72,7 @@ struct Hands {
 }
 
 /// Looks at one ServiceAccount, and does what is to be done.
-pub async fn run(
+pub(crate) async fn run(
     object: Arc<Guarded<ServiceAccount>>,
     ctx: Arc<Ctx>,
 ) -> Result<Action, Infallible> {
@@ -92,12 +95,12 @@ async fn reconcile(ctx: &Ctx, mut object: ServiceAccount) -> Action {
     let uid = facts::uid(&object.metadata);
     let mut memory = ctx.memories.accounts.get(&uid).unwrap_or_default();
     let mut freshness = Freshness::Cached;
-    for _ in 0..3 {
+    for _ in 0..MOST_STALE {
         if freshness == Freshness::Live || is_older(&object.metadata, memory.version.as_deref()) {
             match live(ctx, &object).await {
                 Ok(Some(found)) => object = found,
                 Ok(None) => return gone(ctx, &object),
-                Err(lapse) => return unanswered(&object, &lapse.to_string()),
+                Err(lapse) => return unanswered(&whose(&object), &lapse.to_string()),
             }
         }
         let Some((seen, hands)) = see(ctx, object.clone(), &memory) else {
@@ -114,7 +117,7 @@ async fn reconcile(ctx: &Ctx, mut object: ServiceAccount) -> Action {
             }
         }
     }
-    Action::requeue(Duration::from_secs(1))
+    Action::requeue(STALE_WAIT)
 }
 
 /// How a pass ended.
@@ -137,13 +140,18 @@ fn gone(ctx: &Ctx, object: &ServiceAccount) -> Action {
     Action::await_change()
 }
 
-fn unanswered(object: &ServiceAccount, why: &str) -> Action {
-    tracing::warn!(
-        account.namespace = object.namespace().unwrap_or_default(),
-        account.name = object.name_any(),
-        "the API server gives no answer, it is tried again: {why}"
-    );
-    Action::requeue(super::API_SERVER_WAIT)
+fn whose(object: &ServiceAccount) -> Whose {
+    Whose {
+        kind: metrics::Kind::ServiceAccount,
+        namespace: object.namespace(),
+        name: object.name_any(),
+    }
+}
+
+impl Came for Done {
+    fn worked(&self) -> bool {
+        !matches!(self, Self::Failed(_))
+    }
 }
 
 /// The ServiceAccount as it is now. One that has vanished with our finalizer is taken for one that is
@@ -170,55 +178,50 @@ async fn live(ctx: &Ctx, object: &ServiceAccount) -> Result<Option<ServiceAccoun
 
 /// Plans and acts until nothing is left to do.
 async fn pass(ctx: &Ctx, mut seen: Seen, mut hands: Hands, memory: &mut Memory) -> End {
-    let timing = ctx.metrics.pass(metrics::Kind::ServiceAccount);
-    let mut did: Vec<&'static str> = Vec::new();
+    let mut course = Course::begin(&ctx.metrics, whose(&hands.object));
+    let waited = seen.pass.setback.clone();
     for _ in 0..MOST_STEPS {
         seen.now = ctx.clock.now();
         let Plan { step, wake } = plan(&seen);
         if step == Step::Idle {
             remember(memory, &seen, &hands, wake);
             publish(ctx, &seen, memory);
-            tell(&seen, &did);
-            timing.ended(outcome(&did, seen.pass.setback.as_ref()));
+            course.ended(Ending::of(
+                waited.as_ref().map(|setback| &setback.stop),
+                seen.pass.setback.as_ref().map(|setback| &setback.stop),
+            ));
             return End::Settled(requeue(seen.now, wake));
         }
-        if let Some(name) = label(&step) {
-            did.push(name);
-            ctx.metrics.effect(name);
-        }
         let came = act(ctx, &seen, &mut hands, &step).await;
+        course.step(label(&step), &came);
         seen.now = ctx.clock.now();
         match came {
             Outcome::Done(Done::Over) => {
-                tell(&seen, &did);
-                timing.ended(metrics::Outcome::Changed);
+                course.ended(Ending::Well);
                 return End::Settled(gone(ctx, &hands.object));
             }
             Outcome::Done(done) => seen = fold(seen, &step, done),
             Outcome::Stale => {
                 remember(memory, &seen, &hands, seen.now);
+                course.stale();
                 return End::Stale(Box::new(hands.object));
             }
             Outcome::Unanswered(why) => {
                 remember(memory, &seen, &hands, seen.now);
-                return End::Settled(unanswered(&hands.object, &why));
+                return End::Settled(unanswered(&whose(&hands.object), &why));
             }
             Outcome::Hushed(until) => {
                 remember(memory, &seen, &hands, wake);
                 publish(ctx, &seen, memory);
+                course.ended(Ending::Well);
                 return End::Settled(requeue(seen.now, until));
             }
         }
     }
-    tracing::error!(
-        account.namespace = seen.object.namespace,
-        account.name = seen.object.name,
-        ?did,
-        "a pass did not settle"
-    );
+    course.unsettled();
     remember(memory, &seen, &hands, seen.now);
     publish(ctx, &seen, memory);
-    End::Settled(Action::requeue(Duration::from_secs(60)))
+    End::Settled(Action::requeue(LONG_WAIT))
 }
 
 fn remember(memory: &mut Memory, seen: &Seen, hands: &Hands, wake: Timestamp) {
@@ -286,29 +289,6 @@ fn publish(ctx: &Ctx, seen: &Seen, memory: &Memory) {
     if ctx.standings.accounts.set(object.uid.clone(), standing) == News::Changed {
         ctx.bells
             .keys_of(&ctx.stores, &object.namespace, &object.name);
-    }
-}
-
-fn tell(seen: &Seen, did: &[&'static str]) {
-    if did.is_empty() {
-        return;
-    }
-    let (namespace, name, steps) = (&seen.object.namespace, &seen.object.name, did.join(" "));
-    match &seen.pass.setback {
-        None => tracing::info!(
-            account.namespace = namespace,
-            account.name = name,
-            steps,
-            "ServiceAccount {namespace}/{name}: {steps}"
-        ),
-        Some(setback) => tracing::warn!(
-            account.namespace = namespace,
-            account.name = name,
-            steps,
-            reason = setback.stop.reason.as_str(),
-            "ServiceAccount {namespace}/{name}: {}",
-            setback.stop.message
-        ),
     }
 }
 

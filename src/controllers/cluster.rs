@@ -23,6 +23,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
+use super::standing::News;
 use crate::api::FIELD_MANAGER;
 use crate::api::conditions::{self, Finding};
 
@@ -35,7 +36,7 @@ const PAGE: u32 = 500;
 
 /// Why a call to the API server did not do what it should.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Lapse {
+pub(crate) enum Lapse {
     /// The object is not the one that we knew: it was changed, or made, by somebody else.
     #[error("the object was changed by somebody else")]
     Conflict,
@@ -67,11 +68,11 @@ impl Lapse {
 }
 
 /// What a call answers.
-pub type Answer<T> = Result<T, Lapse>;
+pub(crate) type Answer<T> = Result<T, Lapse>;
 
 /// Whether a write is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
+pub(crate) enum Effect {
     /// It is.
     Real,
     /// It is only tried (`dryRun=All`).
@@ -80,33 +81,32 @@ pub enum Effect {
 
 /// The API server.
 #[derive(Clone)]
-pub struct Cluster {
+pub(crate) struct Cluster {
     client: Client,
     calls: Arc<Semaphore>,
 }
 
 impl Cluster {
     /// Speaks through this client, whose own retries must be off.
-    pub fn new(client: Client) -> Self {
+    pub(crate) fn new(client: Client) -> Self {
         Self {
             client,
             calls: Arc::new(Semaphore::new(CALLS)),
         }
     }
 
-    /// The client, for watches and events.
-    pub fn client(&self) -> Client {
-        self.client.clone()
-    }
-
     /// Reads an object live.
-    pub async fn get<K: Kind>(&self, namespace: Option<&str>, name: &str) -> Answer<Option<K>> {
+    pub(crate) async fn get<K: Kind>(
+        &self,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Answer<Option<K>> {
         self.answer(self.api::<K>(namespace).get_opt(name)).await
     }
 
     /// Reads all objects of a kind live and consistently, those that do not parse as errors with
     /// their metadata.
-    pub async fn all<K: Kind>(&self) -> Answer<Vec<DeserializeGuard<K>>> {
+    pub(crate) async fn all<K: Kind>(&self) -> Answer<Vec<DeserializeGuard<K>>> {
         let all: Api<DeserializeGuard<K>> = Api::all(self.client.clone());
         let mut page = ListParams::default().limit(PAGE);
         let mut items = Vec::new();
@@ -126,7 +126,7 @@ impl Cluster {
     }
 
     /// Reads the metadata of a Secret live: never its values.
-    pub async fn secret(
+    pub(crate) async fn secret(
         &self,
         namespace: &str,
         name: &str,
@@ -136,12 +136,12 @@ impl Cluster {
     }
 
     /// Reads a Secret live, by name, with its values: for the credential of a connection alone.
-    pub async fn credential(&self, namespace: &str, name: &str) -> Answer<Option<Secret>> {
+    pub(crate) async fn credential(&self, namespace: &str, name: &str) -> Answer<Option<Secret>> {
         self.get(Some(namespace), name).await
     }
 
     /// Reads one entry of a ConfigMap, by name.
-    pub async fn config_entry(
+    pub(crate) async fn config_entry(
         &self,
         namespace: &str,
         name: &str,
@@ -154,14 +154,14 @@ impl Cluster {
     }
 
     /// Whether a namespace is being deleted, or is gone.
-    pub async fn is_terminating(&self, namespace: &str) -> Answer<bool> {
+    pub(crate) async fn is_terminating(&self, namespace: &str) -> Answer<bool> {
         let namespace: Option<Namespace> = self.get(None, namespace).await?;
         Ok(namespace.is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_some()))
     }
 
     /// Changes finalizers and annotations of an object in one write, which fails with
     /// [`Lapse::Conflict`] when the object is not the one that we know.
-    pub async fn mark<K: Kind>(&self, object: &K, marks: &Marks) -> Answer<K> {
+    pub(crate) async fn mark<K: Kind>(&self, object: &K, marks: &Marks) -> Answer<K> {
         let api = self.api::<K>(object.meta().namespace.as_deref());
         let patch = Patch::Merge(marks.patch(object.meta()));
         self.answer(api.patch(&object.name_any(), &patching(Effect::Real), &patch))
@@ -169,7 +169,7 @@ impl Cluster {
     }
 
     /// As [`Cluster::mark`], for the metadata of a Secret.
-    pub async fn mark_secret(
+    pub(crate) async fn mark_secret(
         &self,
         secret: &PartialObjectMeta<Secret>,
         marks: &Marks,
@@ -181,19 +181,20 @@ impl Cluster {
     }
 
     /// Writes the status of an object whole, guarded by the resource version that it carries.
-    pub async fn record<K: Kind + Serialize>(&self, object: &K) -> Answer<K> {
+    pub(crate) async fn record<K: Kind + Serialize>(&self, object: &K) -> Answer<K> {
         let api = self.api::<K>(object.meta().namespace.as_deref());
         self.answer(api.replace_status(&object.name_any(), &posting(Effect::Real), object))
             .await
     }
 
-    /// Writes the conditions of an object that does not parse, if they say something else.
-    pub async fn condemn<K: Kind>(
+    /// Writes the conditions of an object that does not parse, if they say something else; tells
+    /// whether they did.
+    pub(crate) async fn condemn<K: Kind>(
         &self,
         meta: &ObjectMeta,
         findings: &[Finding],
         now: Timestamp,
-    ) -> Answer<()> {
+    ) -> Answer<News> {
         let resource = ApiResource::erase::<K>(&());
         let client = self.client.clone();
         let api: Api<DynamicObject> = match &meta.namespace {
@@ -202,7 +203,7 @@ impl Cluster {
         };
         let name = meta.name.as_deref().unwrap_or_default();
         let Some(mut object) = self.answer(api.get_opt(name)).await? else {
-            return Ok(());
+            return Ok(News::Same);
         };
         let before: Vec<Condition> = object
             .data
@@ -211,7 +212,7 @@ impl Cluster {
             .unwrap_or_default();
         let after = conditions::merge(&before, findings, now);
         if after == before {
-            return Ok(());
+            return Ok(News::Same);
         }
         // What else the status says is kept: it may be all that is known of a living key.
         if !object.data["status"].is_object() {
@@ -222,11 +223,11 @@ impl Cluster {
         object.metadata.managed_fields = None;
         self.answer(api.replace_status(name, &posting(Effect::Real), &object))
             .await
-            .map(drop)
+            .map(|_| News::Changed)
     }
 
     /// Creates a Secret, for real or as a rehearsal. [`Lapse::Conflict`] when there is one.
-    pub async fn create_secret(
+    pub(crate) async fn create_secret(
         &self,
         secret: &Secret,
         effect: Effect,
@@ -242,7 +243,7 @@ impl Cluster {
 
     /// Changes a Secret by a merge patch that carries its uid and resource version, for real or as
     /// a rehearsal.
-    pub async fn patch_secret(
+    pub(crate) async fn patch_secret(
         &self,
         namespace: &str,
         name: &str,
@@ -255,7 +256,7 @@ impl Cluster {
     }
 
     /// Deletes an object that is still the one that we know. Done, too, when it is gone already.
-    pub async fn delete<K: Kind>(&self, meta: &ObjectMeta) -> Answer<()> {
+    pub(crate) async fn delete<K: Kind>(&self, meta: &ObjectMeta) -> Answer<()> {
         let params = DeleteParams {
             preconditions: Some(Preconditions {
                 uid: meta.uid.clone(),
@@ -307,7 +308,7 @@ fn patching(effect: Effect) -> PatchParams {
 
 /// A change of finalizers and annotations.
 #[derive(Debug, Default)]
-pub struct Marks {
+pub(crate) struct Marks {
     /// The finalizer to put on.
     pub add: Option<&'static str>,
     /// The finalizer to take off.
@@ -339,7 +340,7 @@ impl Marks {
 }
 
 /// A kind of objects that we read and write.
-pub trait Kind:
+pub(crate) trait Kind:
     Resource<DynamicType = (), Scope: Place<Self>> + Clone + Debug + DeserializeOwned
 {
 }
@@ -347,7 +348,7 @@ pub trait Kind:
 impl<K: Resource<DynamicType = (), Scope: Place<K>> + Clone + Debug + DeserializeOwned> Kind for K {}
 
 /// Where the objects of a scope are.
-pub trait Place<K> {
+pub(crate) trait Place<K> {
     /// The API of objects at this place.
     fn place(client: Client, namespace: Option<&str>) -> Api<K>;
 }

@@ -8,7 +8,6 @@ mod see;
 use std::convert::Infallible;
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
@@ -21,14 +20,19 @@ use self::client::{Client, Making};
 use self::see::see;
 use super::cluster::{Kind, Lapse};
 use super::lists::Lists;
+use super::report::{Course, End, Whose, unanswered};
 use super::standing::{self, Line, News, Place};
 use super::voice::Voice;
 use super::watch::Guarded;
-use super::{Ctx, MOST_STEPS, Outcome, facts, is_older, requeue};
+use super::{
+    Came, Ctx, LONG_WAIT, MOST_STALE, MOST_STEPS, Outcome, STALE_WAIT, facts, is_older, requeue,
+};
 use crate::api::conditions::Reason;
 use crate::api::{
-    ClusterDeployServer, Connection, ConnectionStatus, DeployServer, Grant, Period, ServerKind,
+    ClusterDeployServer, Connection, ConnectionStatus, DeployServer, Grant, KeyCounts, Period,
+    ServerKind,
 };
+use crate::metrics::{self, KeyState};
 use crate::plan::Stop;
 use crate::plan::connection::{Look, Plan, Seen, Step, plan};
 use crate::plan::port::{Fault, Probe};
@@ -37,7 +41,7 @@ use crate::servers::{Budget, Server};
 
 /// What passes over one connection remember.
 #[derive(Clone, Default)]
-pub struct Memory {
+pub(crate) struct Memory {
     /// The uid of the object that all this is about.
     uid: Option<Uid>,
     /// The newest version that a write of ours has made.
@@ -72,7 +76,7 @@ impl Memory {
 }
 
 /// Either kind of connection.
-pub trait Link: Kind + Serialize + Debug + Send + Sync + 'static {
+pub(crate) trait Link: Kind + Serialize + Debug + Send + Sync + 'static {
     /// What both kinds have.
     fn connection(&self) -> &Connection;
     /// Whom it grants what; `None` for one that serves its own namespace.
@@ -145,7 +149,10 @@ impl Link for ClusterDeployServer {
 }
 
 /// Looks at one connection, and does what is to be done.
-pub async fn run<L: Link>(object: Arc<Guarded<L>>, ctx: Arc<Ctx>) -> Result<Action, Infallible> {
+pub(crate) async fn run<L: Link>(
+    object: Arc<Guarded<L>>,
+    ctx: Arc<Ctx>,
+) -> Result<Action, Infallible> {
     Ok(match &object.0 {
         Ok(object) => match ctx.lanes.connections.enter(object.namespace(), None).await {
             Some(_pass) => Box::pin(reconcile(&ctx, object.clone())).await,
@@ -156,7 +163,7 @@ pub async fn run<L: Link>(object: Arc<Guarded<L>>, ctx: Arc<Ctx>) -> Result<Acti
 }
 
 /// A fault that speaks against the connection has it looked at again.
-pub fn suspect(ctx: &Ctx, place: &Place, fault: &Fault) {
+pub(crate) fn suspect(ctx: &Ctx, place: &Place, fault: &Fault) {
     match fault {
         Fault::Unreachable(_)
         | Fault::Uncertain(_)
@@ -190,7 +197,7 @@ async fn reconcile<L: Link>(ctx: &Ctx, mut object: L) -> Action {
     let place = object.place();
     let mut memory = ctx.memories.connections.get(&place).unwrap_or_default();
     let mut behind = is_older(object.meta(), memory.version.as_deref());
-    for _ in 0..3 {
+    for _ in 0..MOST_STALE {
         if behind {
             match ctx
                 .cluster
@@ -199,23 +206,23 @@ async fn reconcile<L: Link>(ctx: &Ctx, mut object: L) -> Action {
             {
                 Ok(Some(found)) => object = found,
                 Ok(None) => return gone(ctx, &place),
-                Err(lapse) => return unanswered(&place, &lapse),
+                Err(lapse) => return unanswered(&whose(&place), &lapse.to_string()),
             }
         }
         memory = own(ctx, &place, &object, memory);
         let (seen, hands) = match Box::pin(see(ctx, object.clone(), &mut memory)).await {
             Ok(seen) => seen,
-            Err(lapse) => return unanswered(&place, &lapse),
+            Err(lapse) => return unanswered(&whose(&place), &lapse.to_string()),
         };
         let end = Box::pin(pass(ctx, &place, seen, hands, &mut memory)).await;
         ctx.memories.connections.put(place.clone(), memory.clone());
         match end {
             Ok(Some(action)) => return action,
             Ok(None) => behind = true,
-            Err(lapse) => return unanswered(&place, &lapse),
+            Err(lapse) => return unanswered(&whose(&place), &lapse.to_string()),
         }
     }
-    Action::requeue(Duration::from_secs(1))
+    Action::requeue(STALE_WAIT)
 }
 
 /// The memory of this very object: what is known of a former one of its name counts for nothing.
@@ -235,18 +242,47 @@ fn own<L: Link>(ctx: &Ctx, place: &Place, object: &L, memory: Memory) -> Memory 
 
 fn gone(ctx: &Ctx, place: &Place) -> Action {
     ctx.memories.connections.forget(place);
+    ctx.metrics.forget_server(&place.to_string());
     if ctx.standings.connections.forget(place) == News::Changed {
         ctx.bells.accounts_of(&ctx.stores, place);
     }
     Action::await_change()
 }
 
-fn unanswered(place: &Place, lapse: &Lapse) -> Action {
-    tracing::warn!(
-        server.name = place.name,
-        "the API server gives no answer, it is tried again: {lapse}"
-    );
-    Action::requeue(super::API_SERVER_WAIT)
+fn whose(place: &Place) -> Whose {
+    Whose {
+        kind: match place.kind {
+            ServerKind::DeployServer => metrics::Kind::DeployServer,
+            ServerKind::ClusterDeployServer => metrics::Kind::ClusterDeployServer,
+        },
+        namespace: place.namespace.clone(),
+        name: place.name.clone(),
+    }
+}
+
+impl Came for Flow {
+    fn worked(&self) -> bool {
+        matches!(self, Self::On | Self::Over)
+    }
+}
+
+/// Tells how many keys its accounts have.
+fn show_keys(ctx: &Ctx, place: &Place, keys: Option<KeyCounts>) {
+    let connection = place.to_string();
+    let Some(keys) = keys else {
+        return ctx.metrics.forget_keys(&connection);
+    };
+    for state in KeyState::ALL {
+        let count = match state {
+            KeyState::Managed => keys.managed,
+            KeyState::Retiring => keys.retiring,
+            KeyState::Stray => keys.stray,
+            KeyState::Orphan => keys.orphan,
+            KeyState::Other => keys.other,
+            KeyState::Foreign => keys.foreign,
+        };
+        ctx.metrics.set_keys(&connection, state, count);
+    }
 }
 
 /// Plans and acts until nothing is left to do. `None` when the objects were not what we thought.
@@ -257,7 +293,9 @@ async fn pass<L: Link>(
     mut hands: Hands<L>,
     memory: &mut Memory,
 ) -> Result<Option<Action>, Lapse> {
-    let mut did: Vec<&'static str> = Vec::new();
+    let mut course = Course::begin(&ctx.metrics, whose(place));
+    let looked_before = seen.look.clone();
+    show_keys(ctx, place, seen.keys);
     for _ in 0..MOST_STEPS {
         seen.now = ctx.clock.now();
         let Plan {
@@ -265,6 +303,7 @@ async fn pass<L: Link>(
             wake,
             standing,
         } = plan(&seen);
+        let stop = in_the_way(standing.as_ref());
         if let Some(standing) = standing {
             publish(ctx, place, &hands, standing);
         }
@@ -272,14 +311,15 @@ async fn pass<L: Link>(
             memory
                 .version
                 .clone_from(&hands.object.meta().resource_version);
-            tell(place, &did, &seen);
+            course.ended(end(&seen, looked_before.as_ref(), stop.as_ref()));
             return Ok(Some(requeue(seen.now, wake)));
         }
-        did.extend(label(&step));
-        match Box::pin(act(ctx, place, &mut seen, &mut hands, memory, &step)).await {
+        let came = Box::pin(act(ctx, place, &mut seen, &mut hands, memory, &step)).await;
+        course.step(label(&step), &came);
+        match came {
             Outcome::Done(Flow::On) => {}
             Outcome::Done(Flow::Over) => {
-                tell(place, &did, &seen);
+                course.ended(End::Well);
                 return Ok(Some(gone(ctx, place)));
             }
             Outcome::Done(Flow::Refused(why)) => {
@@ -289,17 +329,23 @@ async fn pass<L: Link>(
                 );
                 // The status is the one thing that cannot say it.
                 if matches!(step, Step::Record(_)) {
-                    return Ok(Some(Action::requeue(Duration::from_secs(60))));
+                    return Ok(Some(Action::requeue(LONG_WAIT)));
                 }
                 seen.refused = Some(refusal(&step, &why));
             }
-            Outcome::Stale => return Ok(None),
-            Outcome::Hushed(until) => return Ok(Some(requeue(seen.now, until))),
+            Outcome::Stale => {
+                course.stale();
+                return Ok(None);
+            }
+            Outcome::Hushed(until) => {
+                course.ended(End::Well);
+                return Ok(Some(requeue(seen.now, until)));
+            }
             Outcome::Unanswered(why) => return Err(Lapse::NoAnswer(why)),
         }
     }
-    tracing::error!(server.name = place.name, ?did, "a pass did not settle");
-    Ok(Some(Action::requeue(Duration::from_secs(60))))
+    course.unsettled();
+    Ok(Some(Action::requeue(LONG_WAIT)))
 }
 
 /// Lets ServiceAccounts know what the connection is worth.
@@ -332,20 +378,20 @@ fn publish<L: Link>(ctx: &Ctx, place: &Place, hands: &Hands<L>, standing: Result
     }
 }
 
-fn tell(place: &Place, did: &[&'static str], seen: &Seen) {
-    if did.is_empty() {
-        return;
-    }
-    let (name, steps) = (&place.name, did.join(" "));
-    match seen.look.as_ref().map(|look| &look.found) {
-        Some(Err(fault)) => tracing::warn!(
-            server.name = name,
-            steps,
-            fault = fault.label(),
-            "connection {name}: {fault}"
-        ),
-        Some(Ok(_)) | None => {
-            tracing::info!(server.name = name, steps, "connection {name}: {steps}");
-        }
+/// What keeps the connection from use. That nothing rests on it yet does not.
+fn in_the_way(standing: Option<&Result<Probe, Stop>>) -> Option<Stop> {
+    let stop = standing?.as_ref().err()?;
+    (stop.reason != Reason::WaitingForServer).then(|| stop.clone())
+}
+
+/// How a pass came to its end. What stands from an earlier look is waited out.
+fn end<'a>(seen: &'a Seen, before: Option<&Look>, stop: Option<&'a Stop>) -> End<'a> {
+    let same_look = before.is_some_and(|before| {
+        before.found.is_err() && seen.look.as_ref().map(|look| look.at) == Some(before.at)
+    });
+    match seen.refused.as_ref().or(stop) {
+        None => End::Well,
+        Some(stop) if same_look => End::Waits(stop),
+        Some(stop) => End::Met(stop),
     }
 }

@@ -27,7 +27,7 @@ pub enum Stamp {
 
 /// What the templates of an ApiKey's Secret are worth.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rendering {
+pub(crate) struct Rendering {
     /// Whether they render, and why not.
     pub templates: Result<(), String>,
     /// A digest of them.
@@ -35,7 +35,7 @@ pub struct Rendering {
 }
 
 /// The facts of an ApiKey.
-pub fn api_key(object: &ApiKey, stamp: Stamp, rendering: Rendering) -> key::Object {
+pub(crate) fn api_key(object: &ApiKey, stamp: Stamp, rendering: Rendering) -> key::Object {
     let meta = &object.metadata;
     let uid = uid(meta);
     let intent = match annotated(meta, annotation::INTENT) {
@@ -66,7 +66,7 @@ pub fn api_key(object: &ApiKey, stamp: Stamp, rendering: Rendering) -> key::Obje
 }
 
 /// The facts of the Secret of an ApiKey's choice.
-pub fn secret(
+pub(crate) fn secret(
     secret: Option<&PartialObjectMeta<Secret>>,
     object: &ApiKey,
     installation: &Installation,
@@ -104,7 +104,6 @@ pub fn secret(
     }
     let keeper = if owned { Owner::ApiKey } else { Owner::Nobody };
     key::Secret::Ours(Held {
-        uid: self::uid(meta),
         resource_version: meta.resource_version.clone().unwrap_or_default(),
         deleting: meta.deletion_timestamp.is_some(),
         published: published(meta),
@@ -146,14 +145,14 @@ fn dress(meta: &ObjectMeta, object: &ApiKey, owner: Owner) -> Dress {
 }
 
 /// The labels of an ApiKey's Secret.
-pub fn labels(object: &ApiKey) -> BTreeMap<String, String> {
+pub(crate) fn labels(object: &ApiKey) -> BTreeMap<String, String> {
     let mut labels = object.spec.secret.labels.clone();
     labels.insert(label::MANAGED_BY.to_owned(), label::OPERATOR.to_owned());
     labels
 }
 
 /// The annotations that go with a key's value, in the same write.
-pub fn publication(
+pub(crate) fn publication(
     object: &ApiKey,
     what: &Publication,
     fingerprint: &str,
@@ -202,13 +201,13 @@ pub fn publication(
 }
 
 /// The names of the entries that we wrote into a Secret.
-pub fn entries(meta: &ObjectMeta) -> Vec<String> {
+pub(crate) fn entries(meta: &ObjectMeta) -> Vec<String> {
     let text = annotated(meta, annotation::ENTRIES).unwrap_or_default();
     text.split_whitespace().map(ToOwned::to_owned).collect()
 }
 
 /// The facts of a ServiceAccount.
-pub fn service_account(object: &ServiceAccount) -> account::Object {
+pub(crate) fn service_account(object: &ServiceAccount) -> account::Object {
     let meta = &object.metadata;
     account::Object {
         namespace: object.namespace().unwrap_or_default(),
@@ -247,7 +246,7 @@ fn pins(meta: &ObjectMeta) -> Pins {
 }
 
 /// The annotations that pins are written in.
-pub fn pinned(pins: &Pins) -> Vec<(&'static str, Option<String>)> {
+pub(crate) fn pinned(pins: &Pins) -> Vec<(&'static str, Option<String>)> {
     fn words<T: ToString>(items: impl IntoIterator<Item = T>) -> Option<String> {
         let words: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
         (!words.is_empty()).then(|| words.join(" "))
@@ -279,7 +278,7 @@ pub fn pinned(pins: &Pins) -> Vec<(&'static str, Option<String>)> {
 }
 
 /// The annotation that names retained keys.
-pub fn retained(ids: &[KeyId]) -> (&'static str, Option<String>) {
+pub(crate) fn retained(ids: &[KeyId]) -> (&'static str, Option<String>) {
     (
         annotation::RETAINED,
         Some(ids.iter().map(KeyId::as_str).collect::<Vec<_>>().join(" ")),
@@ -287,22 +286,22 @@ pub fn retained(ids: &[KeyId]) -> (&'static str, Option<String>) {
 }
 
 /// The uid of an object.
-pub fn uid(meta: &ObjectMeta) -> Uid {
+pub(crate) fn uid(meta: &ObjectMeta) -> Uid {
     Uid::new(meta.uid.clone().unwrap_or_default())
 }
 
 /// An annotation of an object.
-pub fn annotated<'a>(meta: &'a ObjectMeta, name: &str) -> Option<&'a str> {
+pub(crate) fn annotated<'a>(meta: &'a ObjectMeta, name: &str) -> Option<&'a str> {
     meta.annotations.as_ref()?.get(name).map(String::as_str)
 }
 
 /// Since when an object is being deleted.
-pub fn deleting(meta: &ObjectMeta) -> Option<Timestamp> {
+pub(crate) fn deleting(meta: &ObjectMeta) -> Option<Timestamp> {
     meta.deletion_timestamp.as_ref().map(|time| time.0)
 }
 
 /// Whether an object carries a finalizer.
-pub fn carries(meta: &ObjectMeta, finalizer: &str) -> Finalizer {
+pub(crate) fn carries(meta: &ObjectMeta, finalizer: &str) -> Finalizer {
     let there = meta
         .finalizers
         .iter()

@@ -6,7 +6,6 @@ mod secret;
 mod see;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
@@ -18,21 +17,22 @@ use self::act::act;
 use self::see::{WATCH_WAIT, awaits_watches, place, secret, see};
 use super::cluster::Answer;
 use super::lists::Lists;
+use super::report::{Course, End as Ending, Whose, unanswered};
 use super::standing::Line;
 use super::voice::Voice;
-use super::{Ctx, MOST_STEPS, Outcome, Patience, facts, is_older, outcome, requeue};
+use super::{
+    Came, Ctx, LONG_WAIT, MOST_STALE, MOST_STEPS, Outcome, Patience, STALE_WAIT, facts, is_older,
+    requeue,
+};
 use crate::api::{ApiKey, ApiKeyStatus, ServiceAccount, finalizer};
 use crate::metrics;
 use crate::plan::key::{Done, Finalizer, Freshness, Plan, Seen, Step, fold, plan};
 use crate::plan::record::{Nonce, Uid};
 use crate::secret::KeyMaterial;
 
-/// How often a pass may find its objects changed by somebody else.
-const MOST_STALE: usize = 3;
-
 /// What passes over one ApiKey remember.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Memory {
+pub(crate) struct Memory {
     /// The newest version of the ApiKey that a write of ours has made.
     version: Option<String>,
     /// The newest version of the Secret that a write of ours has made.
@@ -62,7 +62,7 @@ struct Hands {
 }
 
 /// Looks at one ApiKey, and does what is to be done.
-pub async fn reconcile(ctx: &Ctx, object: ApiKey) -> Action {
+pub(crate) async fn reconcile(ctx: &Ctx, object: ApiKey) -> Action {
     let uid = facts::uid(&object.metadata);
     let mut memory = ctx.memories.keys.get(&uid).unwrap_or_default();
     let mut object = object;
@@ -82,12 +82,12 @@ pub async fn reconcile(ctx: &Ctx, object: ApiKey) -> Action {
                     forget(ctx, &uid);
                     return Action::await_change();
                 }
-                Err(lapse) => return unanswered(&object, &lapse.to_string()),
+                Err(lapse) => return unanswered(&whose(&object), &lapse.to_string()),
             }
         }
         let secret = match secret(ctx, &object, &memory, freshness).await {
             Ok(secret) => secret,
-            Err(lapse) => return unanswered(&object, &lapse.to_string()),
+            Err(lapse) => return unanswered(&whose(&object), &lapse.to_string()),
         };
         let Some((seen, hands)) = see(ctx, object.clone(), secret, freshness, &memory) else {
             // Its account or connection has not been looked at yet in this process.
@@ -105,7 +105,7 @@ pub async fn reconcile(ctx: &Ctx, object: ApiKey) -> Action {
         }
     }
     ctx.memories.keys.set(uid, memory);
-    Action::requeue(Duration::from_secs(1))
+    Action::requeue(STALE_WAIT)
 }
 
 /// How a pass ended.
@@ -115,13 +115,18 @@ enum End {
     Stale(Box<ApiKey>),
 }
 
-fn unanswered(object: &ApiKey, why: &str) -> Action {
-    tracing::warn!(
-        key.namespace = object.namespace().unwrap_or_default(),
-        key.name = object.name_any(),
-        "the API server gives no answer, it is tried again: {why}"
-    );
-    Action::requeue(super::API_SERVER_WAIT)
+fn whose(object: &ApiKey) -> Whose {
+    Whose {
+        kind: metrics::Kind::ApiKey,
+        namespace: object.namespace(),
+        name: object.name_any(),
+    }
+}
+
+impl Came for Done {
+    fn worked(&self) -> bool {
+        !matches!(self, Self::Failed(_) | Self::Outrun(_))
+    }
 }
 
 /// The ApiKey as it is now.
@@ -152,40 +157,40 @@ async fn live(ctx: &Ctx, object: &ApiKey) -> Answer<Option<ApiKey>> {
 
 /// Plans and acts until nothing is left to do.
 async fn pass(ctx: &Ctx, mut seen: Seen, mut hands: Hands, memory: &mut Memory) -> End {
-    let timing = ctx.metrics.pass(metrics::Kind::ApiKey);
-    let mut did: Vec<&'static str> = Vec::new();
+    let mut course = Course::begin(&ctx.metrics, whose(&hands.object));
+    let waited = seen.pass.setback.clone();
     for _ in 0..MOST_STEPS {
         seen.now = ctx.clock.now();
         seen.nonce = Nonce::from_bytes(ctx.entropy.draw());
         let Plan { step, wake } = plan(&seen);
         if step == Step::Idle {
             remember(memory, &seen, &hands, wake);
-            tell(&hands.object, &did, &seen);
-            timing.ended(outcome(&did, seen.pass.setback.as_ref()));
+            course.ended(Ending::of(
+                waited.as_ref().map(|setback| &setback.stop),
+                seen.pass.setback.as_ref().map(|setback| &setback.stop),
+            ));
             return End::Settled(requeue(seen.now, wake));
         }
-        if let Some(name) = label(&step) {
-            did.push(name);
-            ctx.metrics.effect(name);
-        }
         let came = act(ctx, &seen, &mut hands, &step).await;
+        course.step(label(&step), &came);
         seen.now = ctx.clock.now();
         match came {
             Outcome::Done(done) => {
                 let over = done == Done::Over;
                 seen = fold(seen, &step, done);
                 if over {
-                    tell(&hands.object, &did, &seen);
-                    timing.ended(metrics::Outcome::Changed);
+                    course.ended(Ending::Well);
                     return End::Settled(Action::await_change());
                 }
             }
             Outcome::Stale => {
                 remember(memory, &seen, &hands, wake);
+                course.stale();
                 return End::Stale(Box::new(hands.object));
             }
             Outcome::Hushed(until) => {
                 remember(memory, &seen, &hands, wake);
+                course.ended(Ending::Well);
                 return End::Settled(requeue(seen.now, until));
             }
             Outcome::Unanswered(why) => {
@@ -194,18 +199,13 @@ async fn pass(ctx: &Ctx, mut seen: Seen, mut hands: Hands, memory: &mut Memory) 
                     seen.settled = Some(intent.nonce.clone());
                 }
                 remember(memory, &seen, &hands, wake);
-                return End::Settled(unanswered(&hands.object, &why));
+                return End::Settled(unanswered(&whose(&hands.object), &why));
             }
         }
     }
-    tracing::error!(
-        key.namespace = seen.object.namespace,
-        key.name = seen.object.name,
-        ?did,
-        "a pass did not settle"
-    );
+    course.unsettled();
     remember(memory, &seen, &hands, seen.now);
-    End::Settled(Action::requeue(Duration::from_secs(60)))
+    End::Settled(Action::requeue(LONG_WAIT))
 }
 
 fn remember(memory: &mut Memory, seen: &Seen, hands: &Hands, wake: Timestamp) {
@@ -231,34 +231,6 @@ fn remember(memory: &mut Memory, seen: &Seen, hands: &Hands, wake: Timestamp) {
     }
 }
 
-/// One line for a pass that has changed something.
-fn tell(object: &ApiKey, did: &[&'static str], seen: &Seen) {
-    if did.is_empty() {
-        return;
-    }
-    let serial = seen.object.status.serial.unwrap_or_default();
-    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-    let steps = did.join(" ");
-    match &seen.pass.setback {
-        None => tracing::info!(
-            key.namespace = namespace,
-            key.name = name,
-            key.serial = serial,
-            steps,
-            "ApiKey {namespace}/{name}: {steps}"
-        ),
-        Some(setback) => tracing::warn!(
-            key.namespace = namespace,
-            key.name = name,
-            key.serial = serial,
-            steps,
-            reason = setback.stop.reason.as_str(),
-            "ApiKey {namespace}/{name}: {}",
-            setback.stop.message
-        ),
-    }
-}
-
 /// The name of a step that changes something.
 fn label(step: &Step) -> Option<&'static str> {
     match step {
@@ -279,12 +251,13 @@ fn label(step: &Step) -> Option<&'static str> {
 }
 
 /// Forgets an ApiKey that is gone.
-pub fn forget(ctx: &Ctx, uid: &Uid) {
+pub(crate) fn forget(ctx: &Ctx, uid: &Uid) {
     ctx.memories.keys.forget(uid);
+    ctx.memories.renderings.forget(uid);
 }
 
 /// A shared handle for the queue.
-pub async fn run(
+pub(crate) async fn run(
     object: Arc<super::watch::Guarded<ApiKey>>,
     ctx: Arc<Ctx>,
 ) -> Result<Action, std::convert::Infallible> {

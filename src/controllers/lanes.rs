@@ -14,7 +14,7 @@ const IN_A_NAMESPACE: usize = 8;
 const AT_A_CONNECTION: usize = 16;
 
 /// The lanes of all passes.
-pub struct Lanes {
+pub(crate) struct Lanes {
     /// Of those over connections.
     pub connections: OneKind,
     /// Of those over ServiceAccounts.
@@ -24,21 +24,21 @@ pub struct Lanes {
 }
 
 /// The lanes of the passes over one kind.
-pub struct OneKind {
+pub(crate) struct OneKind {
     namespaces: Turns<String>,
     connections: Turns<Place>,
     ending: CancellationToken,
 }
 
 /// Leave to pass, as long as it is held.
-pub struct Pass {
+pub(crate) struct Pass {
     _namespace: Option<Turn>,
     _connection: Option<Turn>,
 }
 
 impl Lanes {
     /// Lanes into which nobody is let any more once `ending` is cancelled.
-    pub fn until(ending: &CancellationToken) -> Self {
+    pub(crate) fn until(ending: &CancellationToken) -> Self {
         let one_kind = || OneKind {
             namespaces: Turns::of(IN_A_NAMESPACE),
             connections: Turns::of(AT_A_CONNECTION),
@@ -55,7 +55,11 @@ impl Lanes {
 impl OneKind {
     /// Waits until an object of this namespace (none for one of the cluster) that rests on this
     /// connection may be passed over; `None` when the operator ends.
-    pub async fn enter(&self, namespace: Option<String>, place: Option<Place>) -> Option<Pass> {
+    pub(crate) async fn enter(
+        &self,
+        namespace: Option<String>,
+        place: Option<Place>,
+    ) -> Option<Pass> {
         let entered = async {
             let namespace = turn(&self.namespaces, namespace).await;
             let connection = turn(&self.connections, place).await;

@@ -17,7 +17,7 @@ use crate::servers::Turns;
 /// The newest list of each account of one connection. Connections share none: what a server says
 /// of itself could be another one's name.
 #[derive(Default)]
-pub struct Lists {
+pub(crate) struct Lists {
     known: Mutex<HashMap<AccountId, Known>>,
     turns: Turns<AccountId>,
 }
@@ -32,7 +32,7 @@ struct Known {
 
 impl Lists {
     /// The newest list at hand, without asking.
-    pub fn at_hand(&self, account: &AccountId) -> Option<List> {
+    pub(crate) fn at_hand(&self, account: &AccountId) -> Option<List> {
         self.known().get(account)?.newest.clone()
     }
 
@@ -42,7 +42,7 @@ impl Lists {
     /// # Errors
     /// What the server answered instead, to this call or to one that it waited for; `Protocol` when
     /// it is another server than the pinned one.
-    pub async fn newer(
+    pub(crate) async fn newer(
         &self,
         line: &Line,
         account: &AccountId,
@@ -80,7 +80,7 @@ impl Lists {
     }
 
     /// A key is gone for sure: the list at hand does not show it any more.
-    pub fn drop_key(&self, account: &AccountId, key: &KeyId) {
+    pub(crate) fn drop_key(&self, account: &AccountId, key: &KeyId) {
         let mut known = self.known();
         if let Some(list) = known
             .get_mut(account)

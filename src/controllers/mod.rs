@@ -7,25 +7,29 @@
 //! | `cluster` | every write to Kubernetes, and every live read |
 //! | `facts` | Kubernetes objects to facts, and back |
 //! | `rendering` | the entries of a Secret from templates |
+//! | `counted` | a client whose calls are counted |
 //! | `lists` | one list of keys per account |
 //! | `lanes` | how many passes go on at the same time |
 //! | `standing` | what connections and accounts are worth right now |
 //! | `voice` | what was said last in a status, and patience with others |
 //! | `watch` | one watch per kind, and who is woken by what |
+//! | `tidy` | forgetting objects that are gone without our last step |
 //! | `report` | logs and Events |
 
-pub mod account;
-pub mod cluster;
-pub mod connection;
-pub mod facts;
-pub mod key;
-pub mod lanes;
-pub mod lists;
-pub mod rendering;
-pub mod report;
-pub mod standing;
-pub mod voice;
-pub mod watch;
+pub(crate) mod account;
+pub(crate) mod cluster;
+pub(crate) mod connection;
+pub(crate) mod counted;
+pub(crate) mod facts;
+pub(crate) mod key;
+pub(crate) mod lanes;
+pub(crate) mod lists;
+pub(crate) mod rendering;
+pub(crate) mod report;
+pub(crate) mod standing;
+pub(crate) mod tidy;
+pub(crate) mod voice;
+pub(crate) mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,13 +40,14 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 
 use self::cluster::{Cluster, Lapse};
-use self::facts::Stamp;
+pub use self::facts::Stamp;
 use self::lanes::Lanes;
+use self::rendering::Renderings;
 use self::report::Reporter;
 use self::standing::{Place, Register, Standings};
 use self::watch::{Bells, Stores};
 use crate::clock::{Clock, Entropy};
-use crate::metrics::{self, Metrics};
+use crate::metrics::Metrics;
 use crate::plan::key::Setback;
 use crate::plan::record::Uid;
 use crate::plan::sweep::Claim;
@@ -51,6 +56,12 @@ use crate::servers::{Allowed, Turns};
 
 /// No pass has more effects: a plan that wants more does not settle, and is reported.
 const MOST_STEPS: usize = 60;
+/// So many times a pass begins anew because somebody else has changed its objects.
+const MOST_STALE: usize = 3;
+/// After a pass whose objects kept changing.
+const STALE_WAIT: Duration = Duration::from_secs(1);
+/// After a pass that did not settle, or cannot say what is wrong.
+const LONG_WAIT: Duration = Duration::from_secs(60);
 /// No pass comes sooner than this after the last, unless something has changed.
 const SHORTEST_WAIT: Duration = Duration::from_millis(200);
 /// After a call to the API server that got no answer.
@@ -63,7 +74,7 @@ pub trait Doors: Send + Sync {
 }
 
 /// What every pass works with.
-pub struct Ctx {
+pub(crate) struct Ctx {
     /// The API server.
     pub cluster: Cluster,
     /// What the watches have seen.
@@ -99,7 +110,7 @@ pub struct Ctx {
 }
 
 /// What is known of a connection.
-pub enum Connected {
+pub(crate) enum Connected {
     /// There is none of this name.
     Absent,
     /// There is one, and it has not been looked at in this process.
@@ -153,7 +164,7 @@ impl Ctx {
 
 /// What passes remember from one to the next. Losing it costs patience, never safety.
 #[derive(Default)]
-pub struct Memories {
+pub(crate) struct Memories {
     /// Of connections.
     pub connections: Register<Place, connection::Memory>,
     /// When a call last spoke against a connection.
@@ -162,11 +173,13 @@ pub struct Memories {
     pub accounts: Register<Uid, account::Memory>,
     /// Of ApiKeys.
     pub keys: Register<Uid, key::Memory>,
+    /// What the templates of ApiKeys are worth.
+    pub renderings: Renderings,
 }
 
 /// A setback that is still to be waited out.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Patience {
+pub(crate) struct Patience {
     /// What it was.
     pub setback: Setback,
     /// The count of failures in a row, and when the last was, where that is counted.
@@ -179,13 +192,19 @@ pub struct Patience {
 
 impl Patience {
     /// What is waited out, while it lasts.
-    pub fn lasts(patience: Option<&Self>, generation: i64, now: Timestamp) -> Option<&Self> {
+    pub(crate) fn lasts(patience: Option<&Self>, generation: i64, now: Timestamp) -> Option<&Self> {
         patience.filter(|patience| patience.generation == generation && now < patience.until)
     }
 }
 
+/// An answer for a planner.
+trait Came {
+    /// Whether the step had its effect.
+    fn worked(&self) -> bool;
+}
+
 /// What one effect came to.
-pub enum Outcome<D> {
+pub(crate) enum Outcome<D> {
     /// An answer for the planner.
     Done(D),
     /// The objects were not what we thought: read them live, and plan anew.
@@ -204,15 +223,6 @@ impl<D> Outcome<D> {
             Lapse::Refused(why) => Self::Done(refused(&why)),
             Lapse::NoAnswer(why) => Self::Unanswered(why),
         }
-    }
-}
-
-/// How a pass ended, for the metrics.
-fn outcome(did: &[&'static str], setback: Option<&Setback>) -> metrics::Outcome {
-    match (setback, did) {
-        (Some(_), [_, ..]) => metrics::Outcome::Failed,
-        (None, [_, ..]) => metrics::Outcome::Changed,
-        (_, []) => metrics::Outcome::Unchanged,
     }
 }
 
@@ -240,6 +250,6 @@ fn is_older(meta: &ObjectMeta, seen: Option<&str>) -> bool {
 }
 
 /// What an error says, without its sources: they repeat it, and may show a body.
-pub fn outermost(error: &dyn std::error::Error) -> String {
+pub(crate) fn outermost(error: &dyn std::error::Error) -> String {
     error.to_string().chars().take(300).collect()
 }

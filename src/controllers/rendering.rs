@@ -7,20 +7,22 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, UndefinedBehavior, context};
+use minijinja::{Environment, Error, UndefinedBehavior, context};
 
-use super::facts::Rendering;
+use super::facts::{self, Rendering};
+use super::standing::Register;
 use crate::api::ApiKey;
 use crate::plan::marker::digest;
+use crate::plan::record::Uid;
 use crate::secret::KeyMaterial;
 
-/// How many instructions a template may take.
+/// How many instructions the templates of all entries together may take.
 const FUEL: u64 = 20_000;
 /// How long all entries together may be, in bytes: half of what etcd takes.
 const LONGEST: usize = 512 * 1024;
 
 /// What a template sees of a key.
-pub struct Values<'a> {
+pub(crate) struct Values<'a> {
     /// Its value.
     pub key: &'a KeyMaterial,
     /// Its id on the server.
@@ -36,14 +38,17 @@ pub struct Values<'a> {
 }
 
 /// The templates of one ApiKey's Secret, by entry.
-pub struct Templates<'a> {
+pub(crate) struct Templates<'a> {
     entries: BTreeMap<&'a str, &'a str>,
     shape: String,
 }
 
 impl<'a> Templates<'a> {
     /// Those of the manifest, or the server's own.
-    pub fn of(object: &'a ApiKey, defaults: &'static [(&'static str, &'static str)]) -> Self {
+    pub(crate) fn of(
+        object: &'a ApiKey,
+        defaults: &'static [(&'static str, &'static str)],
+    ) -> Self {
         let own = &object.spec.secret.data;
         let own: BTreeMap<_, _> = own
             .iter()
@@ -64,12 +69,12 @@ impl<'a> Templates<'a> {
     }
 
     /// The names of the entries.
-    pub fn names(&self) -> Vec<&'a str> {
+    pub(crate) fn names(&self) -> Vec<&'a str> {
         self.entries.keys().copied().collect()
     }
 
     /// Whether the templates render, tried with values that are none, and a digest of what its author wrote.
-    pub fn try_out(&self) -> Rendering {
+    pub(crate) fn try_out(&self) -> Rendering {
         let dummy = KeyMaterial::new("not-a-key");
         let values = Values {
             key: &dummy,
@@ -86,9 +91,11 @@ impl<'a> Templates<'a> {
     }
 
     /// The entries, rendered. Never logged.
-    pub fn render(&self, values: &Values<'_>) -> Result<BTreeMap<String, ByteString>, String> {
+    pub(crate) fn render(
+        &self,
+        values: &Values<'_>,
+    ) -> Result<BTreeMap<String, ByteString>, String> {
         let mut environment = Environment::empty();
-        environment.set_fuel(Some(FUEL));
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         let whole = SyntaxConfig::builder().keep_trailing_newline(true).build();
         environment.set_syntax(whole.map_err(|error| error.to_string())?);
@@ -101,17 +108,14 @@ impl<'a> Templates<'a> {
             expiresAt => values.expires_at,
         };
         let mut entries = BTreeMap::new();
-        let mut length = 0;
+        let (mut length, mut fuel) = (0, FUEL);
         for (name, text) in &self.entries {
-            let rendered = environment.render_str(text, &context).map_err(|error| {
-                let line = error
-                    .line()
-                    .map_or_else(String::new, |line| format!(", line {line}"));
-                format!(
-                    "Entry {name} of spec.secret.data does not render: {}{line}",
-                    error.kind()
-                )
-            })?;
+            environment.set_fuel(Some(fuel));
+            let template = environment.template_from_str(text);
+            let captured = template.and_then(|template| template.render_captured(&context));
+            let captured = captured.map_err(|error| complaint(name, &error))?;
+            fuel = captured.state().fuel_levels().map_or(0, |(_, left)| left);
+            let rendered = captured.into_output();
             length += rendered.len();
             if length > LONGEST {
                 return Err(format!(
@@ -121,6 +125,45 @@ impl<'a> Templates<'a> {
             entries.insert((*name).to_owned(), ByteString(rendered.into_bytes()));
         }
         Ok(entries)
+    }
+}
+
+fn complaint(entry: &str, error: &Error) -> String {
+    let line = error
+        .line()
+        .map_or_else(String::new, |line| format!(", line {line}"));
+    let kind = error.kind();
+    format!("Entry {entry} of spec.secret.data does not render: {kind}{line}")
+}
+
+/// What the templates of ApiKeys are worth, as it was tried for their present generations: a
+/// tenant's templates are not tried at every look.
+#[derive(Default)]
+pub(crate) struct Renderings(Register<Uid, (i64, Rendering)>);
+
+impl Renderings {
+    /// What the templates of this ApiKey are worth.
+    pub(crate) fn of(&self, object: &ApiKey) -> Rendering {
+        let meta = &object.metadata;
+        let (uid, generation) = (facts::uid(meta), meta.generation.unwrap_or_default());
+        match self.0.get(&uid) {
+            Some((tried, rendering)) if tried == generation => rendering,
+            Some(_) | None => {
+                let rendering = Templates::of(object, &[]).try_out();
+                self.0.put(uid, (generation, rendering.clone()));
+                rendering
+            }
+        }
+    }
+
+    /// Forgets those of this ApiKey.
+    pub(crate) fn forget(&self, uid: &Uid) {
+        self.0.forget(uid);
+    }
+
+    /// Forgets all but those of these.
+    pub(crate) fn keep(&self, stays: impl Fn(&Uid) -> bool) {
+        self.0.keep(stays);
     }
 }
 
@@ -184,6 +227,37 @@ mod tests {
             );
             assert!(!error.contains("CANARY"), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn the_bound_on_work_is_one_for_all_entries() {
+        let list = "0, ".repeat(50);
+        let text = format!(
+            "{{% set l = [{list}] %}}{{% for a in l %}}{{% for b in l %}}{{% endfor %}}{{% endfor %}}"
+        );
+        let one = object(&serde_json::json!({ "a": text }));
+        assert_eq!(Templates::of(&one, &[]).try_out().templates, Ok(()));
+        let many = (0..9).map(|n| (format!("e{n}"), text.clone().into()));
+        let many = object(&serde_json::Value::Object(many.collect()));
+        let refused = Templates::of(&many, &[]).try_out().templates.unwrap_err();
+        assert!(refused.contains("fuel"), "{refused}");
+    }
+
+    #[test]
+    fn templates_are_tried_again_only_for_another_generation() {
+        let renderings = Renderings::default();
+        let mut object = object(&serde_json::json!({"a": "b"}));
+        object.metadata.uid = Some("uid".to_owned());
+        object.metadata.generation = Some(1);
+        let first = renderings.of(&object);
+        object
+            .spec
+            .secret
+            .data
+            .insert("a".to_owned(), "{{".to_owned());
+        assert_eq!(renderings.of(&object), first);
+        object.metadata.generation = Some(2);
+        assert!(renderings.of(&object).templates.is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Nothing here is durable, and nothing is known at the start: who finds nothing waits to be woken.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,7 +20,7 @@ use crate::servers::Server;
 
 /// Where a connection is: its kind, its namespace (none for one of the cluster), and its name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Place {
+pub(crate) struct Place {
     /// Its kind.
     pub kind: ServerKind,
     /// Its namespace.
@@ -30,7 +31,7 @@ pub struct Place {
 
 impl Place {
     /// The connection that an object of this namespace refers to.
-    pub fn of(reference: &ServerRef, namespace: &str) -> Self {
+    pub(crate) fn of(reference: &ServerRef, namespace: &str) -> Self {
         let namespace = match reference.kind {
             ServerKind::DeployServer => Some(namespace.to_owned()),
             ServerKind::ClusterDeployServer => None,
@@ -43,9 +44,19 @@ impl Place {
     }
 }
 
+/// As metrics name it: one of the cluster has no slash.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(namespace) = &self.namespace {
+            write!(f, "{namespace}/")?;
+        }
+        f.write_str(&self.name)
+    }
+}
+
 /// What a connection is worth.
 #[derive(Clone)]
-pub struct Connection {
+pub(crate) struct Connection {
     /// The uid of the object: one of the same place and another uid is another connection.
     pub uid: Uid,
     /// The client for its server, and what the last look found; or why there is none.
@@ -66,7 +77,7 @@ pub struct Connection {
 
 /// A server that answers.
 #[derive(Clone)]
-pub struct Line {
+pub(crate) struct Line {
     /// The client.
     pub server: Arc<dyn Server>,
     /// What the last look found.
@@ -78,7 +89,7 @@ impl Line {
     ///
     /// # Errors
     /// `Protocol` when another server answers.
-    pub async fn is_still_there(&self) -> Result<(), Fault> {
+    pub(crate) async fn is_still_there(&self) -> Result<(), Fault> {
         let (known, now) = (&self.probe.identity, self.server.identity().await?);
         if now == *known {
             Ok(())
@@ -108,8 +119,12 @@ impl PartialEq for Connection {
 }
 
 /// What an account is worth.
+#[expect(
+    clippy::struct_field_names,
+    reason = "the field is the account on the server"
+)]
 #[derive(Debug, Clone, PartialEq)]
-pub struct Account {
+pub(crate) struct Account {
     /// The generation of the ServiceAccount that was looked at.
     pub generation: i64,
     /// The account, once the server has shown that it is the declared one.
@@ -125,7 +140,7 @@ pub struct Account {
 }
 
 /// A register of what was found, by whom it is about.
-pub struct Register<K, V>(Mutex<HashMap<K, V>>);
+pub(crate) struct Register<K, V>(Mutex<HashMap<K, V>>);
 
 impl<K, V> Default for Register<K, V> {
     fn default() -> Self {
@@ -135,7 +150,7 @@ impl<K, V> Default for Register<K, V> {
 
 /// Whether something new was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum News {
+pub(crate) enum News {
     /// It was.
     Changed,
     /// It was the same as before.
@@ -144,7 +159,7 @@ pub enum News {
 
 impl<K: Eq + Hash, V: Clone> Register<K, V> {
     /// What was found last.
-    pub fn get(&self, key: &K) -> Option<V> {
+    pub(crate) fn get(&self, key: &K) -> Option<V> {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -153,7 +168,7 @@ impl<K: Eq + Hash, V: Clone> Register<K, V> {
     }
 
     /// Notes what was found.
-    pub fn set(&self, key: K, value: V) -> News
+    pub(crate) fn set(&self, key: K, value: V) -> News
     where
         V: PartialEq,
     {
@@ -166,15 +181,22 @@ impl<K: Eq + Hash, V: Clone> Register<K, V> {
     }
 
     /// Notes what was found, whatever was there.
-    pub fn put(&self, key: K, value: V) {
+    pub(crate) fn put(&self, key: K, value: V) {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(key, value);
     }
 
+    /// Forgets all but what is about these, and says what that was about.
+    pub(crate) fn keep(&self, stays: impl Fn(&K) -> bool) -> Vec<K> {
+        let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone = found.extract_if(|key, _| !stays(key));
+        gone.map(|(key, _)| key).collect()
+    }
+
     /// Forgets it.
-    pub fn forget(&self, key: &K) -> News {
+    pub(crate) fn forget(&self, key: &K) -> News {
         match self
             .0
             .lock()
@@ -189,7 +211,7 @@ impl<K: Eq + Hash, V: Clone> Register<K, V> {
 
 /// What all passes have found.
 #[derive(Default)]
-pub struct Standings {
+pub(crate) struct Standings {
     /// Of connections.
     pub connections: Register<Place, Connection>,
     /// Of accounts, by the uid of their ServiceAccount.

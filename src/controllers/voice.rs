@@ -14,7 +14,7 @@ const REPEAT: SignedDuration = SignedDuration::from_secs(30);
 
 /// What a process has said last of one object.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Voice<S> {
+pub(crate) struct Voice<S> {
     said: Option<S>,
     repeated: Option<Timestamp>,
 }
@@ -30,7 +30,7 @@ impl<S> Default for Voice<S> {
 
 impl<S: Clone + PartialEq> Voice<S> {
     /// When `wanted` may be said of an object of which `there` is said now; `None` for at once.
-    pub fn waits(
+    pub(crate) fn waits(
         &mut self,
         there: &S,
         wanted: &S,
@@ -51,7 +51,7 @@ impl<S: Clone + PartialEq> Voice<S> {
     }
 
     /// This is what is said now.
-    pub fn said(&mut self, status: &S) {
+    pub(crate) fn said(&mut self, status: &S) {
         self.said = Some(status.clone());
     }
 }

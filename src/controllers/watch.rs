@@ -25,11 +25,11 @@ use crate::api::{
 };
 
 /// An object that may not parse.
-pub type Guarded<K> = DeserializeGuard<K>;
+pub(crate) type Guarded<K> = DeserializeGuard<K>;
 
 /// What the watches have seen.
 #[derive(Clone)]
-pub struct Stores {
+pub(crate) struct Stores {
     /// All ApiKeys.
     pub keys: Store<Guarded<ApiKey>>,
     /// All ServiceAccounts.
@@ -50,12 +50,16 @@ pub struct Stores {
 
 impl Stores {
     /// The ServiceAccount of this name, if it is there and parses.
-    pub fn account(&self, namespace: &str, name: &str) -> Option<Arc<Guarded<ServiceAccount>>> {
+    pub(crate) fn account(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Option<Arc<Guarded<ServiceAccount>>> {
         self.accounts.get(&ObjectRef::new(name).within(namespace))
     }
 
     /// The ServiceAccounts that parse.
-    pub fn parsed_accounts(&self) -> Vec<ServiceAccount> {
+    pub(crate) fn parsed_accounts(&self) -> Vec<ServiceAccount> {
         self.accounts
             .state()
             .iter()
@@ -64,7 +68,7 @@ impl Stores {
     }
 
     /// Waits until every watch has seen all that there is.
-    pub async fn ready(&self) -> Result<(), reflector::store::WriterDropped> {
+    pub(crate) async fn ready(&self) -> Result<(), reflector::store::WriterDropped> {
         self.keys.wait_until_ready().await?;
         self.accounts.wait_until_ready().await?;
         self.servers.wait_until_ready().await?;
@@ -78,7 +82,7 @@ impl Stores {
 
 /// Wakes the passes of objects.
 #[derive(Clone)]
-pub struct Bells {
+pub(crate) struct Bells {
     keys: mpsc::UnboundedSender<ObjectRef<Guarded<ApiKey>>>,
     accounts: mpsc::UnboundedSender<ObjectRef<Guarded<ServiceAccount>>>,
     servers: mpsc::UnboundedSender<ObjectRef<Guarded<DeployServer>>>,
@@ -86,7 +90,7 @@ pub struct Bells {
 }
 
 /// The other end of [`Bells`].
-pub struct Queues {
+pub(crate) struct Queues {
     /// ApiKeys to look at.
     pub keys: mpsc::UnboundedReceiver<ObjectRef<Guarded<ApiKey>>>,
     /// ServiceAccounts to look at.
@@ -99,7 +103,7 @@ pub struct Queues {
 
 impl Bells {
     /// Bells, and the queues that they fill.
-    pub fn new() -> (Self, Queues) {
+    pub(crate) fn new() -> (Self, Queues) {
         let (keys, keys_queue) = mpsc::unbounded_channel();
         let (accounts, accounts_queue) = mpsc::unbounded_channel();
         let (servers, servers_queue) = mpsc::unbounded_channel();
@@ -122,18 +126,18 @@ impl Bells {
     }
 
     /// Wakes an ApiKey.
-    pub fn key(&self, namespace: &str, name: &str) {
+    pub(crate) fn key(&self, namespace: &str, name: &str) {
         // Nobody listens any more only when the process ends.
         let _ = self.keys.send(ObjectRef::new(name).within(namespace));
     }
 
     /// Wakes a ServiceAccount.
-    pub fn account(&self, namespace: &str, name: &str) {
+    pub(crate) fn account(&self, namespace: &str, name: &str) {
         let _ = self.accounts.send(ObjectRef::new(name).within(namespace));
     }
 
     /// Wakes a connection.
-    pub fn connection(&self, place: &Place) {
+    pub(crate) fn connection(&self, place: &Place) {
         let _ = match &place.namespace {
             Some(namespace) => self
                 .servers
@@ -147,7 +151,7 @@ impl Bells {
     }
 
     /// Wakes the ApiKeys of a ServiceAccount.
-    pub fn keys_of(&self, stores: &Stores, namespace: &str, account: &str) {
+    pub(crate) fn keys_of(&self, stores: &Stores, namespace: &str, account: &str) {
         for key in stores.keys.state() {
             let refers = key
                 .0
@@ -160,7 +164,7 @@ impl Bells {
     }
 
     /// Wakes the ServiceAccounts of a connection.
-    pub fn accounts_of(&self, stores: &Stores, place: &Place) {
+    pub(crate) fn accounts_of(&self, stores: &Stores, place: &Place) {
         for account in accounts_at(stores, place) {
             self.account(&account.0, &account.1);
         }
@@ -168,7 +172,7 @@ impl Bells {
 
     /// Wakes all that rests on a connection: its ServiceAccounts, and their ApiKeys, which follow its
     /// policy.
-    pub fn dependents_of(&self, stores: &Stores, place: &Place) {
+    pub(crate) fn dependents_of(&self, stores: &Stores, place: &Place) {
         let accounts = accounts_at(stores, place);
         for (namespace, name) in &accounts {
             self.account(namespace, name);
@@ -195,7 +199,7 @@ fn accounts_at(stores: &Stores, place: &Place) -> BTreeSet<(String, String)> {
 }
 
 /// Watches everything, for ever: fills the stores and rings the bells.
-pub fn watch(
+pub(crate) fn watch(
     client: &Client,
     own_namespace: &str,
     bells: Bells,
@@ -412,7 +416,7 @@ impl Ring {
 }
 
 /// The name of the Secret with a connection's credential; `None` where none is stored.
-pub fn credential_name(auth: &Auth) -> Option<&str> {
+pub(crate) fn credential_name(auth: &Auth) -> Option<&str> {
     match auth {
         Auth::ApiKey(value) | Auth::Bearer(value) => Some(&value.secret_ref.name),
         Auth::Basic(value) => Some(&value.secret_ref.name),

@@ -44,6 +44,16 @@ impl Stop {
     pub fn plain(reason: Reason) -> Self {
         Self::new(reason, format!("{} {}", reason.meaning(), reason.fix()))
     }
+
+    /// A stop at what this version does not serve yet.
+    pub fn unserved(what: &str) -> Self {
+        Self::new(
+            Reason::NotSupportedYet,
+            format!(
+                "This version does not serve {what} yet. Leave it out, or update the operator."
+            ),
+        )
+    }
 }
 
 /// How a stop ends.

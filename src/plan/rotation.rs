@@ -8,8 +8,6 @@ use crate::api::conditions::Reason;
 
 /// How long a key lives when neither its manifest nor the connection says.
 pub const DEFAULT_LIFETIME: SignedDuration = SignedDuration::from_hours(30 * 24);
-/// How long a replaced key works on when its manifest does not say.
-pub const DEFAULT_OVERLAP: SignedDuration = SignedDuration::from_hours(24);
 /// Two ends of a key that are nearer than this are the same: servers round, clocks differ.
 const SAME: SignedDuration = SignedDuration::from_mins(2);
 

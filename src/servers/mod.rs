@@ -24,19 +24,13 @@ use async_trait::async_trait;
 
 use self::octopus::Octopus;
 use self::transport::Transport;
+use crate::api::ServerType;
 use crate::clock::Clock;
 use crate::plan::port::{
     Ability, AccountDraft, AccountId, Fault, KeyId, List, NewKey, Order, Own, Probe, RemoteAccount,
     RemoteTeam, ServerIdentity, TeamId, TeamRef,
 };
 use crate::secret::KeyMaterial;
-
-/// The kinds of deploy servers that can be connected to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Octopus Deploy.
-    Octopus,
-}
 
 /// What we show a server to be let in.
 #[derive(Debug, Clone)]
@@ -48,7 +42,7 @@ pub enum Credential {
 /// All that a client needs to know of its connection.
 pub struct Connection {
     /// What kind of server it leads to.
-    pub kind: Kind,
+    pub type_: ServerType,
     /// The server's URL, which may have a path.
     pub url: String,
     /// What we show it.
@@ -75,12 +69,18 @@ pub enum Unusable {
     /// The credential cannot be sent.
     #[error("the credential holds characters that no HTTP header can carry")]
     Credential,
+    /// There is no client for servers of this kind yet.
+    #[error("servers of type {0:?} are not served yet")]
+    Unserved(ServerType),
 }
 
 /// A client for a connection. Nothing is sent yet.
 pub fn connect(connection: Connection) -> Result<Arc<dyn Server>, Unusable> {
-    match connection.kind {
-        Kind::Octopus => Ok(Arc::new(Octopus::new(connection)?)),
+    match connection.type_ {
+        ServerType::Octopus => Ok(Arc::new(Octopus::new(connection)?)),
+        unserved @ (ServerType::StackStorm | ServerType::Elasticsearch) => {
+            Err(Unusable::Unserved(unserved))
+        }
     }
 }
 

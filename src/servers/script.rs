@@ -12,7 +12,8 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::transport::{Cut, Transport};
-use super::{Budget, Connection, Credential, Kind, Limits, Server, connect};
+use super::{Budget, Connection, Credential, Limits, Server, connect};
+use crate::api::ServerType;
 use crate::clock::Clock;
 use crate::secret::KeyMaterial;
 
@@ -104,7 +105,7 @@ impl Script {
     /// A connection to this server.
     pub(super) fn connection(self: &Arc<Self>) -> Connection {
         Connection {
-            kind: Kind::Octopus,
+            type_: ServerType::Octopus,
             url: "https://octopus.example/prefix/".to_owned(),
             credential: Credential::ApiKey(KeyMaterial::new(CREDENTIAL)),
             transport: self.clone(),

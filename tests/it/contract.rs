@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use crate::ladder::Rung;
 use anyhow::Context as _;
+use apikey_operator::api::ServerType;
 use apikey_operator::clock::{Clock as _, SystemClock};
 use apikey_operator::plan::port::{
     AccountDraft, AccountId, Activity, Fault, KeyId, Order, RemoteAccount,
@@ -20,7 +21,7 @@ use apikey_operator::plan::port::{
 use apikey_operator::secret::KeyMaterial;
 use apikey_operator::servers::transport::{Network, Trust};
 use apikey_operator::servers::{
-    Budget, Connection, Credential, Kind, Limits, Minted, Server, Turns, connect,
+    Budget, Connection, Credential, Limits, Minted, Server, Turns, connect,
 };
 use jiff::{SignedDuration, Timestamp};
 use testbed::twins::journal::{done, sent};
@@ -31,7 +32,7 @@ use testbed::twins::{Door, Effect, Fault as Wrong, Rule, Twin};
 struct Stage<T: Twin> {
     door: Door<T>,
     listening: Listening,
-    kind: Kind,
+    kind: ServerType,
     /// The virtual directory, or nothing.
     prefix: &'static str,
     /// The key of an account that may do all that the operator does.
@@ -44,7 +45,7 @@ struct Stage<T: Twin> {
 impl<T: Twin> Stage<T> {
     fn connection(&self) -> anyhow::Result<Connection> {
         Ok(Connection {
-            kind: self.kind,
+            type_: self.kind,
             url: format!("{}{}", self.listening.url(), self.prefix),
             credential: Credential::ApiKey(self.credential.clone()),
             transport: Arc::new(Network::new(Trust::Platform)?),

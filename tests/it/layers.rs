@@ -23,6 +23,10 @@ pub(crate) fn rung() -> Rung {
             "what_the_table_allows_is_let_be",
             what_the_table_allows_is_let_be,
         )
+        .plain(
+            "what_nobody_needs_is_not_allowed",
+            what_nobody_needs_is_not_allowed,
+        )
 }
 
 fn imports_keep_to_the_table() -> Result<()> {
@@ -40,6 +44,12 @@ fn imports_keep_to_the_table() -> Result<()> {
         breaches.is_empty(),
         "against the table in docs/design.md:\n{}",
         breaches.join("\n")
+    );
+    let idle = house.idle(&sources)?;
+    ensure!(
+        idle.is_empty(),
+        "nobody needs what the table in docs/design.md allows:\n{}",
+        idle.join("\n")
     );
     Ok(())
 }
@@ -137,16 +147,40 @@ impl House {
 
     /// What is against the table, a line each.
     fn breaches(&self, sources: &Sources) -> Result<Vec<String>> {
+        let code = self.code(sources)?;
+        let breaches = code.iter().flat_map(|sight| self.breaches_of(sight));
+        Ok(breaches.collect())
+    }
+
+    /// What the table allows, and no path in the room needs, a line each.
+    fn idle(&self, sources: &Sources) -> Result<Vec<String>> {
+        let code = self.code(sources)?;
+        let needs = |room: &str, allowed: &[String]| {
+            let of_room = code.iter().filter(|sight| sight.module[0] == room);
+            let mut paths = of_room.flat_map(|sight| &sight.paths);
+            paths.any(|path| path.starts_with(allowed))
+        };
+        let rooms = self.rooms.iter();
+        let entries =
+            rooms.flat_map(|(room, rule)| rule.may_use.iter().map(move |allowed| (room, allowed)));
+        let idle = entries.filter(|(room, allowed)| !needs(room, allowed));
+        Ok(idle
+            .map(|(room, allowed)| format!("{room}: {}", allowed.join("::")))
+            .collect())
+    }
+
+    /// What is seen in the files that are no test code.
+    fn code(&self, sources: &Sources) -> Result<Vec<Sight<'_>>> {
         let mut sights = Vec::new();
         for (module, source) in sources {
             sights.push(look(module, source, &self.crates).with_context(|| module.join("::"))?);
         }
-        let is_test = |sight: &Sight| {
-            let mut tests = sights.iter().flat_map(|sight| &sight.tests);
-            tests.any(|test| sight.module.starts_with(test))
-        };
-        let code = sights.iter().filter(|sight| !is_test(sight));
-        Ok(code.flat_map(|sight| self.breaches_of(sight)).collect())
+        let tests: Vec<_> = sights
+            .iter()
+            .flat_map(|sight| sight.tests.clone())
+            .collect();
+        sights.retain(|sight| !tests.iter().any(|test| sight.module.starts_with(test)));
+        Ok(sights)
     }
 
     fn breaches_of(&self, sight: &Sight) -> Vec<String> {
@@ -346,5 +380,14 @@ fn what_the_table_allows_is_let_be() -> Result<()> {
         Vec::new(),
     )?;
     ensure!(house.breaches(&test_file)?.is_empty());
+    Ok(())
+}
+
+fn what_nobody_needs_is_not_allowed() -> Result<()> {
+    let page = "| room |\n\n| `plan` | `crate::api` `tokio::time` | |";
+    let house = House::new(page, "[dependencies]\ntokio = 1", Vec::new())?;
+    let source = "use crate::api::ApiKey; #[cfg(test)] mod tests { use tokio::time::sleep; }";
+    let idle = house.idle(&Sources::from([(segments("plan"), source.to_owned())]))?;
+    ensure!(idle == ["plan: tokio::time"], "{idle:?}");
     Ok(())
 }

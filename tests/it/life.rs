@@ -6,6 +6,7 @@
 
 mod accounts;
 mod cost;
+mod counting;
 mod ending;
 mod making;
 mod rotating;
@@ -31,6 +32,7 @@ pub(crate) fn rung() -> Rung {
         ending::tests(),
         accounts::tests(),
         trouble::tests(),
+        counting::tests(),
     ];
     let tests = tests.into_iter().flatten();
     tests.fold(Rung::new("life"), |rung, (name, body)| {

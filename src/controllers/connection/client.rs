@@ -6,15 +6,16 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
 
-use super::Memory;
+use super::{Link, Memory};
 use crate::api::conditions::Reason;
 use crate::api::{Auth, CaKind, Connection, Tls};
 use crate::controllers::Ctx;
 use crate::controllers::cluster::Lapse;
+use crate::controllers::counted::Counted;
 use crate::plan::Stop;
 use crate::secret::KeyMaterial;
 use crate::servers::transport::Trust;
-use crate::servers::{self, Budget, Credential, Server, connect};
+use crate::servers::{self, Budget, Credential, Server, Unusable, connect};
 
 /// The client for a server, or why there is none.
 pub(super) type Client = Result<Arc<dyn Server>, Stop>;
@@ -66,10 +67,9 @@ fn entry(secret: Option<Secret>, name: &str) -> Option<Vec<u8>> {
 }
 
 /// Makes the client anew where what it is made from has changed.
-pub(super) async fn renew(
+pub(super) async fn renew<L: Link>(
     ctx: &Ctx,
-    home: &str,
-    spec: &Connection,
+    object: &L,
     making: Making,
     memory: &mut Memory,
 ) -> Result<(), Lapse> {
@@ -80,13 +80,20 @@ pub(super) async fn renew(
     {
         return Ok(());
     }
-    let client = match credential(ctx, home, spec).await? {
+    let spec = object.connection();
+    let client = match credential(ctx, &object.home(&ctx.own_namespace), spec).await? {
         Ok(credential) => client(ctx, spec, &making, credential, memory),
         Err(stop) => Err(stop),
     };
+    let client = client.map(|server| counted(ctx, object, server));
     memory.client = Some((making, client));
     memory.look = None;
     Ok(())
+}
+
+fn counted<L: Link>(ctx: &Ctx, object: &L, server: Arc<dyn Server>) -> Arc<dyn Server> {
+    let connection = object.place().to_string();
+    Arc::new(Counted::new(server, connection, ctx.metrics.clone()))
 }
 
 /// The credential itself, read live and by name.
@@ -151,7 +158,7 @@ pub(super) fn client(
     };
     memory.budget = Some((spec.limits, Arc::clone(&budget)));
     connect(servers::Connection {
-        kind: servers::Kind::Octopus,
+        type_: spec.type_,
         url: spec.url.clone(),
         credential,
         transport,
@@ -159,12 +166,17 @@ pub(super) fn client(
         budget,
         turns: Arc::clone(&ctx.turns),
     })
-    .map_err(|unusable| {
-        Stop::new(
+    .map_err(unusable)
+}
+
+fn unusable(why: Unusable) -> Stop {
+    match why {
+        Unusable::Unserved(type_) => Stop::unserved(&format!("{type_:?}")),
+        Unusable::Url | Unusable::Credential => Stop::new(
             Reason::Invalid,
-            format!("The connection cannot be used: {unusable}. Correct it."),
-        )
-    })
+            format!("The connection cannot be used: {why}. Correct it."),
+        ),
+    }
 }
 
 fn positive(number: u32) -> NonZeroU32 {

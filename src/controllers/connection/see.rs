@@ -49,7 +49,7 @@ pub(super) async fn see<L: Link>(
                         .and_then(|secret| secret.metadata.resource_version.clone()),
                     authorities,
                 };
-                renew(ctx, &home, spec, making, memory).await?;
+                renew(ctx, &object, making, memory).await?;
                 if let Some((_, Err(stop))) = &memory.client {
                     usable = Err(stop.clone());
                 }
@@ -132,19 +132,12 @@ fn caution(url: &str) -> Option<&'static str> {
 
 /// Whether the connection may be used as it is written.
 pub(super) fn usable(ctx: &Ctx, spec: &Connection) -> Result<(), Stop> {
-    let unserved = |what: &str| {
-        Err(Stop::new(
-            Reason::NotSupportedYet,
-            format!(
-                "This version does not serve {what} yet. Leave it out, or update the operator."
-            ),
-        ))
-    };
     match (spec.type_, &spec.auth) {
         (ServerType::Octopus, Auth::ApiKey(_)) => {}
-        (ServerType::Octopus, _) => return unserved("sign-in other than by apiKey"),
-        (ServerType::StackStorm, _) => return unserved("StackStorm"),
-        (ServerType::Elasticsearch, _) => return unserved("Elasticsearch"),
+        (ServerType::Octopus, _) => return Err(Stop::unserved("sign-in other than by apiKey")),
+        (unserved @ (ServerType::StackStorm | ServerType::Elasticsearch), _) => {
+            return Err(Stop::unserved(&format!("{unserved:?}")));
+        }
     }
     ctx.allowed.check(&spec.url).map_err(|why| {
         Stop::new(

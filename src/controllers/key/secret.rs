@@ -11,12 +11,12 @@ use tokio::time::sleep;
 
 use super::ground::ground;
 use super::see::{object_facts, secret_facts, secret_name};
-use super::{Hands, MOST_STALE, live};
+use super::{Hands, live};
 use crate::api::conditions::Reason;
 use crate::api::{ApiKey, ServiceAccount};
 use crate::controllers::cluster::{Answer, Effect, Lapse};
 use crate::controllers::rendering::{Templates, Values};
-use crate::controllers::{Ctx, Outcome, facts};
+use crate::controllers::{Ctx, MOST_STALE, Outcome, facts};
 use crate::plan::fault::Retry;
 use crate::plan::key::{Amendment, Done, Publication, Seen, Setback};
 use crate::plan::port;

@@ -13,7 +13,6 @@ use super::ground::ground;
 use super::{Hands, Memory};
 use crate::api::ApiKey;
 use crate::controllers::cluster::Answer;
-use crate::controllers::rendering::Templates;
 use crate::controllers::standing::Place;
 use crate::controllers::{Ctx, Patience, facts, is_older};
 use crate::plan::key::{Freshness, Pass, Seen};
@@ -139,8 +138,7 @@ pub(super) fn see(
 }
 
 pub(super) fn object_facts(ctx: &Ctx, object: &ApiKey) -> crate::plan::key::Object {
-    let rendering = Templates::of(object, &[]).try_out();
-    facts::api_key(object, ctx.stamp, rendering)
+    facts::api_key(object, ctx.stamp, ctx.memories.renderings.of(object))
 }
 
 pub(super) fn secret_facts(ctx: &Ctx, hands: &Hands) -> crate::plan::key::Secret {

@@ -177,12 +177,7 @@ fn conflict(rival: &str) -> Stop {
 /// What stands against this account whatever the server says.
 fn permitted(seen: &Seen, route: &Route) -> Result<(), Stop> {
     if let Some(what) = not_supported_yet(&seen.object.spec) {
-        return Err(Stop::new(
-            Reason::NotSupportedYet,
-            format!(
-                "This version does not serve {what} yet. Leave it out, or update the operator."
-            ),
-        ));
+        return Err(Stop::unserved(what));
     }
     seen.grant.as_ref().map_err(Clone::clone)?;
     let pins = &seen.object.pins;

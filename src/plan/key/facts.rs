@@ -190,8 +190,6 @@ impl Secret {
 /// Our Secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
-    /// Its uid.
-    pub uid: Uid,
     /// Its resource version.
     pub resource_version: String,
     /// Whether it is being deleted.

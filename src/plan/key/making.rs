@@ -179,12 +179,7 @@ pub(super) fn paced(seen: &Seen) -> Option<Timestamp> {
 fn sensible(seen: &Seen) -> Result<(), Stop> {
     let spec = &seen.object.spec;
     if let Some(what) = not_supported_yet(spec) {
-        return Err(Stop::new(
-            Reason::NotSupportedYet,
-            format!(
-                "This version does not serve {what} yet. Leave it out, or update the operator."
-            ),
-        ));
+        return Err(Stop::unserved(what));
     }
     if [&spec.purpose, &spec.on_behalf_of]
         .into_iter()

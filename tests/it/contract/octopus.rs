@@ -2,12 +2,13 @@
 //! virtual directory.
 
 use anyhow::{Context as _, ensure};
+use apikey_operator::api::ServerType;
 use apikey_operator::clock::{Clock as _, SystemClock};
 use apikey_operator::plan::port::{
     AccountId, Activity, Fault, KeyExpiry, Nature, Order, RemoteTeam, TeamId, TeamRef,
 };
 use apikey_operator::secret::KeyMaterial;
-use apikey_operator::servers::{Kind, connect};
+use apikey_operator::servers::connect;
 use serde_json::{Value, json};
 use testbed::twins::octopus::{Change, Config, Octopus, Version};
 use testbed::twins::tcp::serve;
@@ -33,7 +34,7 @@ fn build(config: &Config, prefix: &'static str) -> anyhow::Result<Stage<Octopus>
     Ok(Stage {
         door,
         listening,
-        kind: Kind::Octopus,
+        kind: ServerType::Octopus,
         prefix,
         credential,
         nobodys,

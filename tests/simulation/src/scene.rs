@@ -11,9 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use apikey_operator::app::{self, Identity, Signs, operate};
+use apikey_operator::app::{self, Identity, Signs, Stamp, operate};
 use apikey_operator::clock::Clock as _;
-use apikey_operator::controllers::facts::Stamp;
 use apikey_operator::health::Gates;
 use apikey_operator::metrics::Metrics;
 use apikey_operator::plan::marker::Installation;
@@ -65,10 +64,12 @@ pub struct Scene {
     pub twin: Way<Octopus>,
     /// Who looks after every effect whether all is well.
     pub witness: Witness,
+    /// What all operators count together.
+    pub metrics: Metrics,
     overheard: Overheard,
     person: Client,
     programs: Arc<Mutex<BTreeMap<String, Program>>>,
-    /// The manifests that were applied, newest last.
+    /// What somebody had to complain of, oldest first.
     complaints: Arc<Mutex<Vec<String>>>,
 }
 
@@ -152,6 +153,7 @@ impl Scene {
             world,
             twin,
             witness,
+            metrics: Metrics::new(),
             overheard,
             person,
             programs: Arc::default(),
@@ -230,7 +232,7 @@ impl Scene {
         });
         let signs = Signs {
             gates: Gates::closed(),
-            metrics: Metrics::new(),
+            metrics: self.metrics.clone(),
         };
         async move {
             // Nobody is left to let it begin only when the world has ended.

@@ -217,7 +217,6 @@ impl Case {
         self.with(|seen| {
             let retiring = seen.secret.ours().map(|held| held.retiring.clone());
             seen.secret = Secret::Ours(Held {
-                uid: Uid::new("secret"),
                 resource_version: "1".to_owned(),
                 deleting: false,
                 published: Some(published(n, created_at)),

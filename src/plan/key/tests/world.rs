@@ -7,7 +7,7 @@ use super::build::*;
 use super::oracle::Oracle;
 use crate::plan::key::{Dress, Finalizer, Held, Object, Owner, Publication, Secret};
 use crate::plan::port::{KeyId, List, NewKey, Order, RemoteKey};
-use crate::plan::record::{Nonce, Uid};
+use crate::plan::record::Nonce;
 
 /// The ApiKey and its Secret at one moment.
 #[derive(Clone)]
@@ -289,7 +289,6 @@ impl World {
         self.set_secret(Some(Stored {
             value,
             held: Held {
-                uid: Uid::new("secret"),
                 resource_version: String::new(),
                 deleting: false,
                 published: Some(published),
