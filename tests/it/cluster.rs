@@ -42,7 +42,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 pub(crate) use self::case::{Account, Case, Cluster, Key, Server};
-pub(crate) use self::stage::{Plane, Stage, USER};
+pub(crate) use self::stage::{Plane, Stage, USER, client};
 use crate::ladder::{Ground, Rung};
 
 /// So many rows of one test play at a time; two tests run at the same time.

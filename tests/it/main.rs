@@ -4,6 +4,7 @@ mod budget;
 mod chaos;
 mod chart;
 mod cluster;
+mod conformance;
 mod contract;
 mod crds;
 mod demo;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
         chaos::rung(),
         contract::rung(),
         crds::rung(),
+        conformance::rung(),
         chart::rung(),
         cluster::rung(&stages),
         budget::rung(&stages),

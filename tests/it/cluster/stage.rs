@@ -264,7 +264,8 @@ async fn arguments(control_plane: &ControlPlane, listen: &str) -> Result<Vec<Str
         .collect())
 }
 
-async fn client(control_plane: &ControlPlane) -> Result<Client> {
+/// Somebody who may do everything.
+pub(crate) async fn client(control_plane: &ControlPlane) -> Result<Client> {
     // It fails when there is one already, and then that one serves as well.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let kubeconfig = Kubeconfig::read_from(control_plane.kubeconfig())?;

@@ -48,11 +48,9 @@ impl std::error::Error for Fault {}
 /// [`Fault::Missing`] without npm; [`Fault::Failed`] at the first thing that did not work.
 pub async fn octopus_npm(target: Target<'_>) -> Result<String, Fault> {
     let folder = install(&NPM).await?;
-    drive(
-        Command::new("node").arg("main.mjs").current_dir(folder),
-        target,
-    )
-    .await
+    let mut node = Command::new("node");
+    node.arg("main.mjs").current_dir(folder);
+    drive(&mut node, &NPM, target).await
 }
 
 /// Drives `github.com/OctopusDeploy/go-octopusdeploy/v2`. Gives one line for each thing that
@@ -62,7 +60,7 @@ pub async fn octopus_npm(target: Target<'_>) -> Result<String, Fault> {
 /// [`Fault::Missing`] without Go; [`Fault::Failed`] at the first thing that did not work.
 pub async fn octopus_go(target: Target<'_>) -> Result<String, Fault> {
     let folder = install(&GO).await?;
-    drive(&mut Command::new(folder.join("client")), target).await
+    drive(&mut Command::new(folder.join("client")), &GO, target).await
 }
 
 /// A program, and how it is made ready.
@@ -131,14 +129,18 @@ async fn make(program: &Program, folder: &Path) -> Result<(), Fault> {
         .map(drop)
 }
 
-async fn drive(command: &mut Command, target: Target<'_>) -> Result<String, Fault> {
+async fn drive(
+    command: &mut Command,
+    program: &Program,
+    target: Target<'_>,
+) -> Result<String, Fault> {
     command
         .env("OCTOPUS_URL", target.url)
         .env("OCTOPUS_API_KEY", target.key)
         .env("TWIN_CONTROL_URL", target.control)
         .env("NO_PROXY", "127.0.0.1")
         .env("no_proxy", "127.0.0.1");
-    output(command, TALK, NPM.remedy).await
+    output(command, TALK, program.remedy).await
 }
 
 /// Runs a program to its end and gives what it printed; it ends with us.
@@ -205,4 +207,22 @@ fn cache() -> Result<PathBuf, Fault> {
         .or_else(|| of("HOME").map(|home| home.join(".cache")))
         .map(|cache| cache.join("apikey-operator"))
         .ok_or_else(|| Fault::Missing("neither XDG_CACHE_HOME nor HOME is set".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_missing_is_named_with_what_to_install() {
+        for program in [&NPM, &GO] {
+            let mut absent = Command::new("no-such-program");
+            let fault = output(&mut absent, TALK, program.remedy).await.unwrap_err();
+            let Fault::Missing(text) = fault else {
+                panic!("{fault}")
+            };
+            let wanted = format!("no-such-program is not on this machine: {}", program.remedy);
+            assert_eq!(text, wanted);
+        }
+    }
 }

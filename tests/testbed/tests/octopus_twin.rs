@@ -496,9 +496,11 @@ async fn content(client: impl AsyncFnOnce(Target<'_>) -> Result<String, ClientFa
         key: &start.admin.key,
         control: &control.url(),
     };
-    let said = client(target)
-        .await
-        .unwrap_or_else(|fault| panic!("{fault}"));
+    let said = match client(target).await {
+        Ok(said) => said,
+        Err(ClientFault::Missing(what)) => panic!("what this test needs is missing: {what}"),
+        Err(ClientFault::Failed(why)) => panic!("the client is not content: {why}"),
+    };
     assert!(said.lines().count() > 15, "{said}");
     assert!(!said.contains("API-"), "it prints a key");
     assert!(door.done(Effect::Mint) > 0 && door.done(Effect::Revoke) > 0);
