@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::Hands;
 use super::ground::ground;
-use super::see::{secret_facts, secret_name};
+use super::see::secret_facts;
 use crate::api::conditions::Reason;
 use crate::api::{ApiKey, ServiceAccount};
 use crate::controllers::cluster::{Answer, Effect, Lapse};
@@ -39,7 +39,7 @@ pub(super) async fn rehearse(ctx: &Ctx, hands: &mut Hands) -> Outcome<Done> {
                 let namespace = hands.object.namespace().unwrap_or_default();
                 match ctx
                     .cluster
-                    .secret(&namespace, &secret_name(&hands.object))
+                    .secret(&namespace, hands.object.secret_name())
                     .await
                 {
                     Ok(secret) => hands.secret = secret,
@@ -138,7 +138,7 @@ pub(super) async fn publish(
                 let namespace = hands.object.namespace().unwrap_or_default();
                 match ctx
                     .cluster
-                    .secret(&namespace, &secret_name(&hands.object))
+                    .secret(&namespace, hands.object.secret_name())
                     .await
                 {
                     Ok(secret) => hands.secret = secret,
@@ -218,7 +218,7 @@ async fn write_secret(
         data: Some(entries),
         ..Secret::default()
     };
-    made.metadata.name = Some(secret_name(object));
+    made.metadata.name = Some(object.secret_name().to_owned());
     made.metadata.namespace = object.namespace();
     made.metadata.labels = Some(facts::labels(object));
     made.metadata.owner_references = Some(vec![owner(object)]);
@@ -252,7 +252,7 @@ async fn write_secret(
             });
             let namespace = object.namespace().unwrap_or_default();
             ctx.cluster
-                .patch_secret(&namespace, &secret_name(object), &patch, effect)
+                .patch_secret(&namespace, object.secret_name(), &patch, effect)
                 .await
         }
     }
@@ -297,7 +297,7 @@ pub(super) async fn amend(ctx: &Ctx, hands: &mut Hands, amendment: Amendment) ->
     let namespace = object.namespace().unwrap_or_default();
     match ctx
         .cluster
-        .patch_secret(&namespace, &secret_name(object), &patch, Effect::Real)
+        .patch_secret(&namespace, object.secret_name(), &patch, Effect::Real)
         .await
     {
         Ok(secret) => {
