@@ -283,6 +283,21 @@ pub struct SecretSpec {
     pub adopt: bool,
 }
 
+impl SecretSpec {
+    /// The name of the Secret of an ApiKey with this name.
+    pub fn name_for<'a>(&'a self, api_key: &'a str) -> &'a str {
+        self.name.as_deref().unwrap_or(api_key)
+    }
+}
+
+impl ApiKey {
+    /// The name of its Secret.
+    pub fn secret_name(&self) -> &str {
+        let own = self.metadata.name.as_deref().unwrap_or_default();
+        self.spec.secret.name_for(own)
+    }
+}
+
 impl Default for SecretSpec {
     fn default() -> Self {
         Self {

@@ -389,9 +389,9 @@ fn end<'a>(seen: &'a Seen, before: Option<&Look>, stop: Option<&'a Stop>) -> End
     let same_look = before.is_some_and(|before| {
         before.found.is_err() && seen.look.as_ref().map(|look| look.at) == Some(before.at)
     });
-    match seen.refused.as_ref().or(stop) {
-        None => End::Well,
-        Some(stop) if same_look => End::Waits(stop),
-        Some(stop) => End::Met(stop),
+    match (&seen.refused, stop) {
+        (None, None) => End::Well,
+        (None, Some(stop)) if same_look => End::Waits(stop),
+        (Some(stop), _) | (None, Some(stop)) => End::Met(stop),
     }
 }

@@ -90,6 +90,11 @@ impl Lists {
         }
     }
 
+    /// Forgets all lists but those of these accounts.
+    pub(crate) fn keep(&self, stays: impl Fn(&AccountId) -> bool) {
+        self.known().retain(|account, _| stays(account));
+    }
+
     fn known(&self) -> MutexGuard<'_, HashMap<AccountId, Known>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -188,6 +188,12 @@ impl<K: Eq + Hash, V: Clone> Register<K, V> {
             .insert(key, value);
     }
 
+    /// All that was found.
+    pub(crate) fn all(&self) -> Vec<V> {
+        let found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        found.values().cloned().collect()
+    }
+
     /// Forgets all but what is about these, and says what that was about.
     pub(crate) fn keep(&self, stays: impl Fn(&K) -> bool) -> Vec<K> {
         let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);

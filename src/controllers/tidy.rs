@@ -12,6 +12,7 @@ use super::standing::{Place, Standings};
 use super::watch::Stores;
 use super::{Ctx, Memories, facts};
 use crate::api::ServerKind;
+use crate::plan::port::AccountId;
 use crate::plan::record::Uid;
 
 /// How often this is done.
@@ -70,12 +71,22 @@ fn forget_absent(memories: &Memories, standings: &Standings, present: &Present) 
     memories.keys.keep(uid);
     memories.renderings.keep(uid);
     standings.accounts.keep(uid);
+    forget_lists(standings);
     let gone = [
         memories.connections.keep(place),
         memories.suspicions.keep(place),
         standings.connections.keep(place),
     ];
     gone.into_iter().flatten().collect()
+}
+
+/// Forgets the lists of keys of accounts that no ServiceAccount has any more.
+fn forget_lists(standings: &Standings) {
+    let accounts = standings.accounts.all().into_iter();
+    let known: HashSet<AccountId> = accounts.filter_map(|account| account.account).collect();
+    for connection in standings.connections.all() {
+        connection.lists.keep(|account| known.contains(account));
+    }
 }
 
 #[cfg(test)]

@@ -370,14 +370,8 @@ impl Ring {
     fn secret(&self, secret: &PartialObjectMeta<Secret>) {
         let namespace = secret.namespace().unwrap_or_default();
         for key in self.stores.keys.state() {
-            let wants = key.0.as_ref().is_ok_and(|key| {
-                key.spec
-                    .secret
-                    .name
-                    .clone()
-                    .unwrap_or_else(|| key.name_any())
-                    == secret.name_any()
-            });
+            let named = |key: &ApiKey| key.secret_name() == secret.name_any();
+            let wants = key.0.as_ref().is_ok_and(named);
             if wants && key.namespace().as_deref() == Some(namespace.as_str()) {
                 self.bells.key(&namespace, &key.name_any());
             }

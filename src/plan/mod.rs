@@ -45,6 +45,17 @@ impl Stop {
         Self::new(reason, format!("{} {}", reason.meaning(), reason.fix()))
     }
 
+    /// What a stop of this connection is to those that rest on it.
+    #[must_use]
+    pub fn of_connection(&self, name: &str) -> Self {
+        let Self { reason, message } = self;
+        let reason = reason.as_str();
+        Self::new(
+            Reason::WaitingForServer,
+            format!("Connection {name} is not ready ({reason}): {message}"),
+        )
+    }
+
     /// A stop at what this version does not serve yet.
     pub fn unserved(what: &str) -> Self {
         Self::new(

@@ -115,15 +115,7 @@ fn route(place: &Place, connection: &standing::Connection) -> Result<Route, Stop
             own: line.probe.own.clone(),
             resync: connection.resync,
         }),
-        Err(stop) => Err(Stop::new(
-            Reason::WaitingForServer,
-            format!(
-                "Connection {} is not ready ({}): {}",
-                place.name,
-                stop.reason.as_str(),
-                stop.message
-            ),
-        )),
+        Err(stop) => Err(stop.of_connection(&place.name)),
     }
 }
 
@@ -251,16 +243,11 @@ pub(super) fn census(
 /// The keys that an ApiKey records, in its status or on its Secret.
 fn records(ctx: &Ctx, key: &ApiKey) -> Records {
     let status = key.status.as_ref();
-    let name = key
-        .spec
-        .secret
-        .name
-        .clone()
-        .unwrap_or_else(|| key.name_any());
+    let name = key.secret_name();
     let secret = ctx
         .stores
         .secrets
-        .get(&ObjectRef::new(&name).within(&key.namespace().unwrap_or_default()));
+        .get(&ObjectRef::new(name).within(&key.namespace().unwrap_or_default()));
     let facts = facts::secret(secret.as_deref(), key, &ctx.claim.installation);
     let held = facts.ours();
     let current = status

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use tokio::time::sleep;
 
 use super::secret::{amend, publish, rehearse, unpublish};
-use super::see::{object_facts, secret_facts, secret_name};
+use super::see::{object_facts, secret_facts};
 use super::{Hands, forget, live};
 use crate::api::conditions::Reason;
 use crate::api::{ApiKey, ServiceAccount, annotation, finalizer};
@@ -96,7 +96,7 @@ async fn refresh(ctx: &Ctx, hands: &mut Hands) -> Outcome<Done> {
         Err(lapse) => return Outcome::Unanswered(lapse.to_string()),
     };
     let namespace = object.namespace().unwrap_or_default();
-    match ctx.cluster.secret(&namespace, &secret_name(&object)).await {
+    match ctx.cluster.secret(&namespace, object.secret_name()).await {
         Ok(secret) => hands.secret = secret,
         Err(lapse) => return Outcome::Unanswered(lapse.to_string()),
     }

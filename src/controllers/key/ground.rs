@@ -62,7 +62,7 @@ pub(super) fn ground(
     };
     let pins = facts::service_account(account).pins;
     let server = match (&connection.usable, &pins.server) {
-        (Err(stop), _) => Err(waiting(&place, stop)),
+        (Err(stop), _) => Err(stop.of_connection(&place.name)),
         (Ok(line), Some(pinned)) if *pinned != line.probe.identity => {
             Err(Stop::plain(Reason::IdentityChanged))
         }
@@ -133,18 +133,6 @@ impl Ground {
             username: String::new(),
         }
     }
-}
-
-fn waiting(place: &Place, stop: &Stop) -> Stop {
-    Stop::new(
-        Reason::WaitingForServer,
-        format!(
-            "Connection {} is not ready ({}): {}",
-            place.name,
-            stop.reason.as_str(),
-            stop.message
-        ),
-    )
 }
 
 /// That the namespace is not being deleted: no Secret can be made in it any more.

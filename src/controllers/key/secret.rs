@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::ground::ground;
-use super::see::{object_facts, secret_facts, secret_name};
+use super::see::{object_facts, secret_facts};
 use super::{Hands, live};
 use crate::api::conditions::Reason;
 use crate::api::{ApiKey, ServiceAccount};
@@ -45,7 +45,7 @@ pub(super) async fn rehearse(
                 let namespace = hands.object.namespace().unwrap_or_default();
                 match ctx
                     .cluster
-                    .secret(&namespace, &secret_name(&hands.object))
+                    .secret(&namespace, hands.object.secret_name())
                     .await
                 {
                     Ok(secret) => hands.secret = secret,
@@ -153,7 +153,7 @@ pub(super) async fn publish(
                 let namespace = hands.object.namespace().unwrap_or_default();
                 match ctx
                     .cluster
-                    .secret(&namespace, &secret_name(&hands.object))
+                    .secret(&namespace, hands.object.secret_name())
                     .await
                 {
                     Ok(secret) => hands.secret = secret,
@@ -235,7 +235,7 @@ async fn write_secret(
         data: Some(entries),
         ..Secret::default()
     };
-    made.metadata.name = Some(secret_name(object));
+    made.metadata.name = Some(object.secret_name().to_owned());
     made.metadata.namespace = object.namespace();
     made.metadata.labels = Some(facts::labels(object));
     made.metadata.owner_references = Some(vec![owner(object)]);
@@ -269,7 +269,7 @@ async fn write_secret(
             });
             let namespace = object.namespace().unwrap_or_default();
             ctx.cluster
-                .patch_secret(&namespace, &secret_name(object), &patch, effect)
+                .patch_secret(&namespace, object.secret_name(), &patch, effect)
                 .await
         }
     }
@@ -314,7 +314,7 @@ pub(super) async fn amend(ctx: &Ctx, hands: &mut Hands, amendment: Amendment) ->
     let namespace = object.namespace().unwrap_or_default();
     match ctx
         .cluster
-        .patch_secret(&namespace, &secret_name(object), &patch, Effect::Real)
+        .patch_secret(&namespace, object.secret_name(), &patch, Effect::Real)
         .await
     {
         Ok(secret) => {

@@ -49,7 +49,7 @@ pub(super) fn awaits_watches(ctx: &Ctx, object: &ApiKey, memory: &mut Memory) ->
 
 fn cached_secret(ctx: &Ctx, object: &ApiKey) -> Option<Arc<PartialObjectMeta<Secret>>> {
     let namespace = object.namespace().unwrap_or_default();
-    let reference = ObjectRef::new(&secret_name(object)).within(&namespace);
+    let reference = ObjectRef::new(object.secret_name()).within(&namespace);
     ctx.stores.secrets.get(&reference)
 }
 
@@ -69,21 +69,12 @@ pub(super) async fn secret(
     freshness: Freshness,
 ) -> Answer<Option<PartialObjectMeta<Secret>>> {
     let namespace = object.namespace().unwrap_or_default();
-    let name = secret_name(object);
+    let name = object.secret_name();
     let cached = cached_secret(ctx, object);
     if is_behind(cached.as_deref(), memory) || freshness == Freshness::Live {
-        return ctx.cluster.secret(&namespace, &name).await;
+        return ctx.cluster.secret(&namespace, name).await;
     }
     Ok(cached.map(|cached| (*cached).clone()))
-}
-
-pub(super) fn secret_name(object: &ApiKey) -> String {
-    object
-        .spec
-        .secret
-        .name
-        .clone()
-        .unwrap_or_else(|| object.name_any())
 }
 
 /// The facts, and what is needed to act on them. `None` when something that the ApiKey rests on has

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Maker, Remote, Route, Seen, Step, living, status, sweep};
+use super::{Maker, Remote, Route, Seen, Step, identity, status, sweep, teams};
 use crate::api::conditions::Reason;
 use crate::api::{AccountDeletionPolicy, Management};
 use crate::plan::grant::{Allowance, Retain};
@@ -42,10 +42,10 @@ pub(super) fn next(seen: &Seen) -> Result<Step, Stop> {
         // Their keys can be revoked only once the server has shown whose they are.
         return match (&seen.connection, &seen.object.pins.account, &seen.remote) {
             (Ok(route), Some(_), Remote::Unknown) if is_pinned(seen, route) => {
-                Ok(Step::Find(living::lookup(seen, route)))
+                Ok(Step::Find(identity::lookup(seen, route)))
             }
             (Ok(route), Some(_), Remote::Found(account)) => {
-                living::pinned(seen, route, account).and(Err(in_use(&needed)))
+                identity::pinned(seen, route, account).and(Err(in_use(&needed)))
             }
             _ => Err(in_use(&needed)),
         };
@@ -86,10 +86,10 @@ fn last_look(seen: &Seen) -> Option<Step> {
         return None;
     }
     match &seen.remote {
-        Remote::Unknown => Some(Step::Find(living::lookup(seen, route))),
+        Remote::Unknown => Some(Step::Find(identity::lookup(seen, route))),
         Remote::Absent => None,
         Remote::Found(account) => {
-            living::pinned(seen, route, account).ok()?;
+            identity::pinned(seen, route, account).ok()?;
             look(seen).or_else(|| leftover(seen, account))
         }
     }
@@ -174,16 +174,16 @@ fn goes(seen: &Seen, policy: AccountDeletionPolicy) -> Result<Step, Stop> {
         return Ok(Step::Close);
     }
     let account = match &seen.remote {
-        Remote::Unknown => return Ok(Step::Find(living::lookup(seen, route))),
+        Remote::Unknown => return Ok(Step::Find(identity::lookup(seen, route))),
         Remote::Absent => return absent(seen),
         Remote::Found(account) => account,
     };
-    living::pinned(seen, route, account)?;
+    identity::pinned(seen, route, account)?;
     if let Some(step) = look(seen).or_else(|| leftover(seen, account)) {
         return Ok(step);
     }
     if let Some(team) = seen.object.pins.added.iter().next() {
-        return Ok(living::leave(seen, team, account));
+        return Ok(teams::leave(seen, team, account));
     }
     Ok(dispose(seen, policy, account))
 }

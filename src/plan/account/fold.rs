@@ -1,6 +1,6 @@
 //! What an answer changes in the facts.
 
-use super::{Done, Lookup, Pins, Remote, Seen, Step, living};
+use super::{Done, Lookup, Pins, Remote, Seen, Step, identity};
 use crate::plan::key::{Freshness, Setback};
 use crate::plan::port::Effect;
 
@@ -13,7 +13,7 @@ pub fn fold(mut seen: Seen, step: &Step, done: Done) -> Seen {
             seen.freshness = Freshness::Live;
         }
         Done::Found(Remote::Absent)
-            if matches!(step, Step::Find(Lookup::Id(_))) && !living::is_known_by_id(&seen) =>
+            if matches!(step, Step::Find(Lookup::Id(_))) && !identity::is_known_by_id(&seen) =>
         {
             // Nobody's id says nothing of the account that the manifest names.
             seen.pass.missed = true;

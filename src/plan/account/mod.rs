@@ -4,7 +4,10 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | `facts` | what a pass knows, and what one effect answered |
-//! | `living` | an account that is wanted: find or create it, keep it as declared |
+//! | `living` | an account that is wanted, kept as declared |
+//! | `identity` | which account on the server that is |
+//! | `claim` | finding, taking over or creating it |
+//! | `teams` | the teams that it joins and leaves |
 //! | `sweep` | its keys, from one list: counted, and orphans revoked |
 //! | `ending` | an account whose ServiceAccount is being deleted |
 //! | `status` | the mirror for people |
@@ -15,12 +18,15 @@
 //! only when no ApiKey resolves to it and no key of ours is left on it; orphans are revoked only
 //! when a complete live list of ApiKeys does not have their uid.
 
+mod claim;
 mod ending;
 mod facts;
 mod fold;
+mod identity;
 mod living;
 mod status;
 mod sweep;
+mod teams;
 #[cfg(test)]
 mod tests;
 
@@ -29,7 +35,8 @@ use jiff::Timestamp;
 pub use ending::stays;
 pub use facts::*;
 pub use fold::fold;
-pub use living::{default_username, mint_stop, verified, works_stop};
+pub use identity::{default_username, verified};
+pub use living::{mint_stop, works_stop};
 
 use super::port::{AccountDraft, AccountId, KeyId, TeamId, TeamRef};
 use crate::api::ServiceAccountStatus;

@@ -82,7 +82,7 @@ pub struct Object {
 impl Object {
     /// The name of its Secret.
     pub fn secret_name(&self) -> &str {
-        self.spec.secret.name.as_deref().unwrap_or(&self.name)
+        self.spec.secret.name_for(&self.name)
     }
 }
 

@@ -1,0 +1,176 @@
+//! Finding, taking over or creating an account that is not pinned yet; and one that is gone.
+
+use super::identity::{lookup, not_our_own, username};
+use super::{Lookup, Maker, Pins, Remote, Route, Seen, Step};
+use crate::api::conditions::Reason;
+use crate::api::{AccountOrigin, Management};
+use crate::plan::key::Freshness;
+use crate::plan::port::{AccountDraft, AccountId, Activity, Nature, RemoteAccount};
+use crate::plan::rotation::after;
+use crate::plan::{LANDS_WITHIN, Stop};
+
+/// Finds, adopts or creates an account that is not pinned yet.
+pub(super) fn claim(seen: &Seen, route: &Route) -> Result<Step, Stop> {
+    if seen.object.spec.management == Management::Own {
+        return Ok(Step::Pin(pin(
+            seen,
+            route,
+            route.own.id.clone(),
+            Maker::Somebody,
+        )));
+    }
+    let username = username(seen, route);
+    match &seen.remote {
+        Remote::Unknown => Ok(Step::Find(Lookup::Name(username))),
+        Remote::Found(account) => take(seen, route, account),
+        Remote::Absent if seen.object.spec.management == Management::Observed => Err(Stop::new(
+            Reason::AccountNotFound,
+            format!(
+                "There is no account {username} on the server. {}",
+                Reason::AccountNotFound.fix()
+            ),
+        )),
+        Remote::Absent => create(seen, route, username),
+    }
+}
+
+/// Takes an account that exists, if it may be taken.
+pub(super) fn take(seen: &Seen, route: &Route, account: &RemoteAccount) -> Result<Step, Stop> {
+    let spec = &seen.object.spec;
+    let mine = seen.object.pins.free_at.is_some();
+    if spec.management == Management::Observed {
+        return Ok(Step::Pin(pin(
+            seen,
+            route,
+            account.id.clone(),
+            Maker::Somebody,
+        )));
+    }
+    if account.nature == Nature::Human {
+        return Err(Stop::new(
+            Reason::AccountExists,
+            format!(
+                "{} is the account of a person, which is never managed. Choose another spec.username, or declare the account as Observed.",
+                account.username
+            ),
+        ));
+    }
+    not_our_own(seen, route, account)?;
+    if mine {
+        // The name was free when we asked for it, and no answer came: it is ours.
+        return Ok(Step::Pin(pin(seen, route, account.id.clone(), Maker::Us)));
+    }
+    let status = &seen.object.status;
+    if status.id.as_deref() == Some(account.id.as_str())
+        && status.origin == Some(AccountOrigin::Created)
+    {
+        // `kubectl replace` drops what is durable; status still tells of the account that was made for
+        // this ServiceAccount.
+        return Ok(Step::Pin(pin(seen, route, account.id.clone(), Maker::Us)));
+    }
+    if !spec.adopt {
+        return Err(Stop::new(
+            Reason::AccountExists,
+            format!(
+                "Account {} exists on the server already. {}",
+                account.username,
+                Reason::AccountExists.fix()
+            ),
+        ));
+    }
+    Ok(Step::Pin(pin(
+        seen,
+        route,
+        account.id.clone(),
+        Maker::Somebody,
+    )))
+}
+
+/// Creates the account, once it is recorded that its name was free.
+fn create(seen: &Seen, route: &Route, username: String) -> Result<Step, Stop> {
+    let claimed = seen.object.pins.free_at;
+    if claimed.is_some() && claimed == seen.pass.claimed {
+        // Kubernetes may have removed the object all the same: see `controllers::account`.
+        return Ok(match seen.freshness {
+            Freshness::Cached => Step::Refresh,
+            Freshness::Live => Step::Create(draft(seen, username)),
+        });
+    }
+    let landed = claimed.map(|at| after(at, LANDS_WITHIN));
+    if landed.is_some_and(|landed| seen.now <= landed) {
+        return Err(Stop::new(
+            Reason::WaitingForAccount,
+            "The creation of the account got no answer and may still land on the server; it is looked for again within a minute.",
+        ));
+    }
+    // Only a look of this very pass, later than all that may land, shows a name to be free.
+    let looked = seen
+        .pass
+        .found_at
+        .is_some_and(|at| at >= seen.pass.began && landed.is_none_or(|landed| at > landed));
+    if !looked {
+        return Ok(Step::Find(Lookup::Name(username)));
+    }
+    let pins = Pins {
+        server: Some(route.reach.identity.clone()),
+        installation: Some(seen.claim.installation.clone()),
+        free_at: Some(seen.now),
+        ..seen.object.pins.clone()
+    };
+    Ok(Step::Pin(pins))
+}
+
+fn pin(seen: &Seen, route: &Route, account: AccountId, maker: Maker) -> Pins {
+    Pins {
+        account: Some(account),
+        server: Some(route.reach.identity.clone()),
+        installation: Some(seen.claim.installation.clone()),
+        free_at: None,
+        maker,
+        ..seen.object.pins.clone()
+    }
+}
+
+/// An account that was pinned and is not there any more.
+pub(super) fn lost(seen: &Seen, route: &Route) -> Result<Option<Step>, Stop> {
+    let pins = &seen.object.pins;
+    if seen.pass.found_at.is_none_or(|at| at < seen.pass.began) {
+        return Ok(Some(Step::Find(lookup(seen, route))));
+    }
+    if seen.object.spec.management == Management::Managed && pins.maker == Maker::Us {
+        // It is made anew, under another id; its keys died with it.
+        let pins = Pins {
+            account: None,
+            free_at: None,
+            maker: Maker::Somebody,
+            added: std::collections::BTreeSet::new(),
+            ..pins.clone()
+        };
+        return Ok(Some(Step::Pin(pins)));
+    }
+    Err(Stop::new(
+        Reason::AccountNotFound,
+        format!(
+            "The account {} is not on the server any more. {}",
+            username(seen, route),
+            Reason::AccountNotFound.fix()
+        ),
+    ))
+}
+
+pub(super) fn draft(seen: &Seen, username: String) -> AccountDraft {
+    let spec = &seen.object.spec;
+    AccountDraft {
+        display_name: spec
+            .display_name
+            .clone()
+            .unwrap_or_else(|| username.clone()),
+        username,
+        email: spec.email.clone(),
+        activity: if spec.disabled {
+            Activity::Disabled
+        } else {
+            Activity::Enabled
+        },
+    }
+}
