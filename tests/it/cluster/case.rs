@@ -298,12 +298,6 @@ impl Case {
         Ok(self.api(kind).list(&ListParams::default()).await?.items)
     }
 
-    /// All objects of this one's kind in the cluster.
-    pub(crate) async fn everywhere(&self, kind: Object<'_>) -> Result<Vec<DynamicObject>> {
-        let all: Api<DynamicObject> = Api::all_with(self.stage.client.clone(), &kind.resource());
-        Ok(all.list(&ListParams::default()).await?.items)
-    }
-
     fn api(&self, object: Object<'_>) -> Api<DynamicObject> {
         let (client, resource) = (self.stage.client.clone(), object.resource());
         match object {
