@@ -29,6 +29,7 @@ mod endings;
 mod grants;
 mod heard;
 mod keys;
+mod kstatus;
 mod stage;
 mod tampering;
 mod tapped;
