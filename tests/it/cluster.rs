@@ -14,6 +14,7 @@
 //! | `accounts` | ServiceAccounts: adoption, teams, management |
 //! | `grants` | what a tenant may not get |
 //! | `unserved` | what this version does not serve yet |
+//! | `sight` | what `kubectl get` and `kubectl explain` show |
 //! | `endings` | deletion, expiry, revocation, retention |
 //! | `tampering` | status wiped, old manifests, old intents |
 //! | `alone` | kill -9, objects that do not parse: each on a stage of its own |
@@ -30,6 +31,7 @@ mod grants;
 mod heard;
 mod keys;
 mod kstatus;
+mod sight;
 mod stage;
 mod tampering;
 mod tapped;
@@ -135,7 +137,10 @@ const TABLES: [Table; 4] = [
         &[answers::rows, connections::rows, unserved::rows],
     ),
     ("accounts", &[accounts::rows, grants::rows]),
-    ("keys", &[keys::rows, endings::rows, tampering::rows]),
+    (
+        "keys",
+        &[keys::rows, sight::rows, endings::rows, tampering::rows],
+    ),
 ];
 
 /// The rung.
