@@ -14,6 +14,7 @@
 //! | `accounts` | ServiceAccounts: adoption, teams, management |
 //! | `grants` | what a tenant may not get |
 //! | `unserved` | what this version does not serve yet |
+//! | `options` | what a manifest may ask for beyond the plain |
 //! | `sight` | what `kubectl get` and `kubectl explain` show |
 //! | `endings` | deletion, expiry, revocation, retention |
 //! | `tampering` | status wiped, old manifests, old intents |
@@ -31,6 +32,7 @@ mod grants;
 mod heard;
 mod keys;
 mod kstatus;
+mod options;
 mod sight;
 mod stage;
 mod tampering;
@@ -131,7 +133,10 @@ type Table = (&'static str, &'static [fn() -> Vec<Row>]);
 
 /// All tables.
 const TABLES: [Table; 4] = [
-    ("long", &[endings::long, answers::long, tampering::long]),
+    (
+        "long",
+        &[endings::long, answers::long, tampering::long, options::long],
+    ),
     (
         "servers",
         &[answers::rows, connections::rows, unserved::rows],
@@ -139,7 +144,13 @@ const TABLES: [Table; 4] = [
     ("accounts", &[accounts::rows, grants::rows]),
     (
         "keys",
-        &[keys::rows, sight::rows, endings::rows, tampering::rows],
+        &[
+            keys::rows,
+            options::rows,
+            sight::rows,
+            endings::rows,
+            tampering::rows,
+        ],
     ),
 ];
 
