@@ -1,6 +1,7 @@
 //! Where cases play: the operator's own process on a real control plane, started with the arguments
 //! and under the rights that the chart renders, and no others.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -102,9 +103,21 @@ impl Stage {
 
     /// Starts the operator, and returns when it works.
     pub(crate) async fn start(&self) -> Result<()> {
+        self.start_with(&self.args).await
+    }
+
+    /// The same without one of its options.
+    pub(crate) async fn start_without(&self, option: &str) -> Result<()> {
+        let is_it = |arg: &&String| arg.split('=').next() == Some(option);
+        let (without, with): (Vec<_>, Vec<_>) = self.args.iter().partition(|arg| !is_it(arg));
+        ensure!(!with.is_empty(), "it is not started with {option}");
+        self.start_with(&without).await
+    }
+
+    async fn start_with(&self, args: &[impl AsRef<OsStr>]) -> Result<()> {
         let before = self.log()?.len();
         let operator = Program::new(env!("CARGO_BIN_EXE_apikey-operator"))
-            .args(&self.args)
+            .args(args)
             .env_clear()
             .env("KUBECONFIG", &self.kubeconfig)
             .env("POD_NAMESPACE", OPERATOR)
