@@ -14,6 +14,8 @@
 //! | `accounts` | ServiceAccounts: adoption, teams, management |
 //! | `grants` | what a tenant may not get |
 //! | `unserved` | what this version does not serve yet |
+//! | `options` | what a manifest may ask for beyond the plain |
+//! | `sight` | what `kubectl get` and `kubectl explain` show |
 //! | `endings` | deletion, expiry, revocation, retention |
 //! | `tampering` | status wiped, old manifests, old intents |
 //! | `alone` | kill -9, objects that do not parse: each on a stage of its own |
@@ -27,7 +29,11 @@ mod case;
 mod connections;
 mod endings;
 mod grants;
+mod heard;
 mod keys;
+mod kstatus;
+mod options;
+mod sight;
 mod stage;
 mod tampering;
 mod tapped;
@@ -36,22 +42,23 @@ mod unserved;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use futures::{StreamExt as _, stream};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
-pub(crate) use self::case::{Account, Case, Cluster, Key, Server};
+pub(crate) use self::case::{Account, Case, Key, Server};
 pub(crate) use self::stage::{Plane, Stage, USER, client};
 use crate::ladder::{Ground, Rung};
 
 /// So many rows of one test play at a time; two tests run at the same time.
 const AT_A_TIME: usize = 16;
 
-/// The stage that all rows share, set when it is first asked for.
+/// The stage that all rows share, set when it is first asked for, and which tables were played on it.
 #[derive(Default, Clone)]
 pub(crate) struct Stages {
     shared: Arc<OnceCell<Arc<Stage>>>,
+    played: Arc<[OnceCell<Result<(), String>>; TABLES.len()]>,
 }
 
 impl Stages {
@@ -59,6 +66,27 @@ impl Stages {
         let set =
             async || Ok::<_, anyhow::Error>(Arc::new(Stage::set(Plane::Shared(ground)).await?));
         Ok(Arc::clone(self.shared.get_or_try_init(set).await?))
+    }
+
+    /// Plays a table, once a run: who comes second waits until it is played.
+    async fn play(&self, ground: Arc<Ground>, number: usize) -> Result<()> {
+        let stage = self.shared(ground).await?;
+        let rows = TABLES[number].1.iter().flat_map(|rows| rows()).collect();
+        let played = self.played[number].get_or_init(async || {
+            let played = play(&stage, rows).await;
+            played.map_err(|error| format!("{error:#}"))
+        });
+        played.await.clone().map_err(|error| anyhow!(error))
+    }
+
+    /// The shared stage, after all rows. What went wrong in them is told by their own tests.
+    pub(crate) async fn played(&self, ground: Arc<Ground>) -> Result<Arc<Stage>> {
+        stream::iter(0..TABLES.len())
+            .map(|number| self.play(Arc::clone(&ground), number))
+            .buffer_unordered(2)
+            .for_each(async |_| ())
+            .await;
+        self.shared(ground).await
     }
 }
 
@@ -103,24 +131,36 @@ use rows;
 /// Rows that are played together, and their name.
 type Table = (&'static str, &'static [fn() -> Vec<Row>]);
 
+/// All tables.
+const TABLES: [Table; 4] = [
+    (
+        "long",
+        &[endings::long, answers::long, tampering::long, options::long],
+    ),
+    (
+        "servers",
+        &[answers::rows, connections::rows, unserved::rows],
+    ),
+    ("accounts", &[accounts::rows, grants::rows]),
+    (
+        "keys",
+        &[
+            keys::rows,
+            options::rows,
+            sight::rows,
+            endings::rows,
+            tampering::rows,
+        ],
+    ),
+];
+
 /// The rung.
 pub(crate) fn rung(stages: &Stages) -> Rung {
-    let tables: [Table; _] = [
-        ("long", &[endings::long, answers::long, tampering::long]),
-        (
-            "servers",
-            &[answers::rows, connections::rows, unserved::rows],
-        ),
-        ("accounts", &[accounts::rows, grants::rows]),
-        ("keys", &[keys::rows, endings::rows, tampering::rows]),
-    ];
     let rung = Rung::new("cluster").test("alone", alone::play);
-    tables.into_iter().fold(rung, |rung, (name, rows)| {
+    let tables = TABLES.iter().enumerate();
+    tables.fold(rung, |rung, (number, (name, _))| {
         let stages = stages.clone();
-        rung.test(name, async move |ground| {
-            let rows = rows.iter().flat_map(|rows| rows()).collect();
-            play(&stages.shared(ground).await?, rows).await
-        })
+        rung.test(*name, async move |ground| stages.play(ground, number).await)
     })
 }
 
@@ -138,10 +178,9 @@ async fn play(stage: &Arc<Stage>, mut rows: Vec<Row>) -> Result<()> {
             let played = row.play(stage).await;
             let seconds = began.elapsed().as_secs_f64();
             if std::env::var_os("ROW_TIMES").is_some() {
-                eprintln!(
-                    "{seconds:6.1} s {name} {}",
-                    if played.is_ok() { "" } else { "FAILED" }
-                );
+                let wrong = played.as_ref().err();
+                let wrong = wrong.map(|error| format!("FAILED: {error:#}"));
+                eprintln!("{seconds:6.1} s {name} {}", wrong.unwrap_or_default());
             }
             played
                 .err()

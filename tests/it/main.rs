@@ -12,6 +12,7 @@ mod ladder;
 mod layers;
 mod leaks;
 mod life;
+mod rights;
 
 use std::process::ExitCode;
 
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         chart::rung(),
         cluster::rung(&stages),
         budget::rung(&stages),
+        rights::rung(&stages),
         leaks::rung(&stages),
         demo::rung(),
     ];

@@ -29,6 +29,7 @@ use testbed::twins::tls::Tls;
 use testbed::twins::{Door, Effect, Fault, Rule};
 use tokio::time::{interval, timeout};
 
+use super::kstatus::{self, Verdict};
 use super::stage::{OPERATOR, Stage};
 use super::tapped::Tapped;
 
@@ -298,12 +299,6 @@ impl Case {
         Ok(self.api(kind).list(&ListParams::default()).await?.items)
     }
 
-    /// All objects of this one's kind in the cluster.
-    pub(crate) async fn everywhere(&self, kind: Object<'_>) -> Result<Vec<DynamicObject>> {
-        let all: Api<DynamicObject> = Api::all_with(self.stage.client.clone(), &kind.resource());
-        Ok(all.list(&ListParams::default()).await?.items)
-    }
-
     fn api(&self, object: Object<'_>) -> Api<DynamicObject> {
         let (client, resource) = (self.stage.client.clone(), object.resource());
         match object {
@@ -320,15 +315,7 @@ impl Case {
     /// Waits until `Ready` is false for this reason, with this in its sentence.
     pub(crate) async fn says(&self, object: Object<'_>, reason: Reason, words: &str) -> Result<()> {
         let what = format!("says {} with {words:?}", reason.as_str());
-        let message = self
-            .until(object, &what, |found| {
-                let ready = condition(found?, "Ready")?;
-                let fits = ready.status == "False"
-                    && ready.reason == reason.as_str()
-                    && ready.message.contains(words);
-                fits.then_some(ready.message)
-            })
-            .await?;
+        let message = self.not_ready(object, &what, &[reason], words).await?;
         ensure!(
             message.ends_with('.') && message.contains(' '),
             "{what}, but not as a sentence: {message}"
@@ -336,27 +323,43 @@ impl Case {
         Ok(())
     }
 
-    /// Waits until `Ready` is false for one of these reasons, with this in its sentence.
+    /// Waits until `Ready` is false for one of these reasons, with this in its sentence, which is
+    /// returned.
     pub(crate) async fn says_either(
         &self,
         object: Object<'_>,
         reasons: &[Reason],
         words: &str,
-    ) -> Result<()> {
+    ) -> Result<String> {
         let what = format!("says one of {reasons:?} with {words:?}");
-        self.until(object, &what, |found| {
-            let ready = condition(found?, "Ready")?;
-            let fits = ready.status == "False"
-                && reasons.iter().any(|reason| ready.reason == reason.as_str())
-                && ready.message.contains(words);
-            fits.then_some(())
-        })
-        .await
+        self.not_ready(object, &what, reasons, words).await
     }
 
     /// Waits until `Ready` is false with this in its sentence.
-    pub(crate) async fn says_any(&self, object: Object<'_>, words: &str) -> Result<()> {
+    pub(crate) async fn says_any(&self, object: Object<'_>, words: &str) -> Result<String> {
         self.says_either(object, Reason::all(), words).await
+    }
+
+    /// Waits until `Ready` is false for one of these reasons, with this in its sentence, which is
+    /// returned. What kstatus makes of the object must be what the reason means.
+    async fn not_ready(
+        &self,
+        object: Object<'_>,
+        what: &str,
+        reasons: &[Reason],
+        words: &str,
+    ) -> Result<String> {
+        let look = |found: Option<&DynamicObject>| {
+            let found = found?;
+            let ready = condition(found, "Ready")?;
+            let mut reasons = reasons.iter().copied();
+            let reason = reasons.find(|reason| ready.reason == reason.as_str())?;
+            let fits = ready.status == "False" && ready.message.contains(words);
+            fits.then(|| (reason, ready.message, found.clone()))
+        };
+        let (reason, message, found) = self.until(object, what, look).await?;
+        is_judged(what, &found, kstatus::of_reason(reason))?;
+        Ok(message)
     }
 
     /// Waits until a key works, but `UpToDate` is false for this reason, with this in its sentence.
@@ -367,26 +370,31 @@ impl Case {
         words: &str,
     ) -> Result<()> {
         let what = format!("warns of {} with {words:?}", reason.as_str());
-        self.until(object, &what, |found| {
-            let ready = condition(found?, "Ready")?;
-            let warning = condition(found?, "UpToDate")?;
+        let look = |found: Option<&DynamicObject>| {
+            let found = found?;
+            let ready = condition(found, "Ready")?;
+            let warning = condition(found, "UpToDate")?;
             let fits = ready.status == "True"
                 && warning.status == "False"
                 && warning.reason == reason.as_str()
                 && warning.message.contains(words);
-            fits.then_some(())
-        })
-        .await
+            fits.then(|| found.clone())
+        };
+        let found = self.until(object, &what, look).await?;
+        is_judged(&what, &found, Verdict::Current)
     }
 
     /// Waits until `Ready` is true, and for a key until nothing better is wanted.
     pub(crate) async fn ready(&self, object: Object<'_>) -> Result<()> {
-        self.until(object, "is Ready", |found| {
-            let ready = condition(found?, "Ready")?;
-            let wanted = condition(found?, "UpToDate").is_none_or(|other| other.status == "True");
-            (ready.status == "True" && wanted).then_some(())
-        })
-        .await
+        let what = "is Ready";
+        let look = |found: Option<&DynamicObject>| {
+            let found = found?;
+            let ready = condition(found, "Ready")?;
+            let wanted = condition(found, "UpToDate").is_none_or(|other| other.status == "True");
+            (ready.status == "True" && wanted).then(|| found.clone())
+        };
+        let found = self.until(object, what, look).await?;
+        is_judged(what, &found, Verdict::Current)
     }
 
     /// Waits until the operator has looked at the object as it is now: it says so of a change of the
@@ -428,6 +436,17 @@ impl Case {
         &self,
         object: Object<'_>,
         what: &str,
+        look: impl FnMut(Option<&DynamicObject>) -> Option<T>,
+    ) -> Result<T> {
+        self.until_within(PATIENCE, object, what, look).await
+    }
+
+    /// The same with more patience, or with less.
+    pub(crate) async fn until_within<T>(
+        &self,
+        patience: Duration,
+        object: Object<'_>,
+        what: &str,
         mut look: impl FnMut(Option<&DynamicObject>) -> Option<T>,
     ) -> Result<T> {
         let mut seen: Vec<String> = Vec::new();
@@ -447,7 +466,7 @@ impl Case {
             }
             bail!("the watch ended")
         };
-        match timeout(PATIENCE, found).await {
+        match timeout(patience, found).await {
             Ok(found) => found,
             Err(_) => bail!(
                 "{object:?} never {what}; it was, one after the other:\n  {}\n{}",
@@ -738,6 +757,17 @@ impl Case {
             ),
         ]
     }
+}
+
+/// This is what kstatus makes of the object.
+fn is_judged(what: &str, object: &DynamicObject, wanted: Verdict) -> Result<()> {
+    let verdict = kstatus::verdict(object);
+    ensure!(
+        verdict == wanted,
+        "it {what}, of which kstatus makes {verdict:?} instead of {wanted:?}: {}",
+        kstatus::told(object)
+    );
+    Ok(())
 }
 
 /// One condition, as long as it speaks of the present spec.

@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 use apikey_operator::api::conditions::Reason;
 use http::Method;
 use serde_json::json;
-use testbed::twins::Effect;
 use testbed::twins::octopus::AccountView;
+use testbed::twins::{Effect, Fault};
 
 use super::case::{Account, Case, Home, Key, Sealed, Server};
 use super::{Row, rows};
@@ -23,6 +23,10 @@ pub(super) fn rows() -> Vec<Row> {
         management_beyond_the_grant,
         adoption_beyond_the_grant,
         lifetime_beyond_the_grant,
+        logins_beyond_the_grant,
+        foreign_keys_beyond_the_grant,
+        roles_beyond_the_grant,
+        retention_beyond_the_grant,
         default_grant_field_by_field,
         annotations_of_the_account,
         annotations_before_the_account,
@@ -145,6 +149,91 @@ async fn lifetime_beyond_the_grant(case: Arc<Case>) -> Result<()> {
     case.unasked()?;
     case.apply(&granted(&case, "maxLifetime: 2d")).await?;
     case.healed(1).await
+}
+
+/// Refused by the first grant; under the second, which allows it, said not to be served yet. (What
+/// is not served may be said of the first already; what counts is that nothing comes of it.)
+async fn unserved(case: &Case, asked: &str, from: &str, words: &str, to: &str) -> Result<()> {
+    case.apply(&granted(case, from)).await?;
+    case.apply(&[account(case, asked), case.key("")]).await?;
+    let refused = [Reason::NotGranted, Reason::NotSupportedYet];
+    let told = case.says_either(Account("ci"), &refused, "").await?;
+    ensure!(
+        told.contains(words) || told.contains("does not serve"),
+        "{told}"
+    );
+    case.looked_at(Account("ci")).await?;
+    case.apply(&granted(case, to)).await?;
+    case.says(Account("ci"), Reason::NotSupportedYet, "does not serve")
+        .await?;
+    case.says(Key("ci"), Reason::WaitingForAccount, "NotSupportedYet")
+        .await?;
+    case.unasked()?;
+    ensure!(case.twin.sent(Effect::MakeAccount) == 0);
+    Ok(())
+}
+
+/// And when it is left out, all is well.
+async fn left_out(case: &Case) -> Result<()> {
+    case.apply(&[account(case, "")]).await?;
+    case.healed(1).await
+}
+
+async fn logins_beyond_the_grant(case: Arc<Case>) -> Result<()> {
+    for asked in [
+        "octopus: {externalLogins: [{provider: Directory, claims: {email: a@b}}]}",
+        "octopus: {oidcIdentities: [{name: a, issuer: 'https://issuer.test', subject: b}]}",
+    ] {
+        let words = "logins are not granted";
+        unserved(&case, asked, "logins: false", words, "logins: true").await?;
+    }
+    left_out(&case).await
+}
+
+async fn foreign_keys_beyond_the_grant(case: Arc<Case>) -> Result<()> {
+    let words = "foreignKeys Revoke is not granted";
+    let (from, to) = ("foreignKeys: [Report]", "foreignKeys: [Report, Revoke]");
+    unserved(&case, "foreignKeys: Revoke", from, words, to).await?;
+    left_out(&case).await
+}
+
+async fn roles_beyond_the_grant(case: Arc<Case>) -> Result<()> {
+    let (asked, words) = (
+        "elasticsearch: {roles: [deployer]}",
+        "role deployer is not granted",
+    );
+    unserved(&case, asked, "roles: [viewer]", words, "roles: [deployer]").await?;
+    left_out(&case).await
+}
+
+/// Where nothing may be left behind, `deletionPolicy: Retain` lets nothing go.
+async fn retention_beyond_the_grant(case: Arc<Case>) -> Result<()> {
+    case.apply(&granted(&case, "retain: false")).await?;
+    let retain = "deletionPolicy: Retain";
+    case.apply(&[account(&case, retain), case.key(retain)])
+        .await?;
+    case.healed(1).await?;
+    case.breaks(Fault::Outage);
+    case.delete(Key("ci")).await?;
+    let words = "does not grant deletionPolicy Retain";
+    case.says(Key("ci"), Reason::Revoking, words).await?;
+    case.looked_at(Key("ci")).await?;
+    ensure!(case.living().len() == 1, "a key went while nobody answered");
+    case.mended();
+    case.gone(Key("ci")).await?;
+    ensure!(case.living().is_empty(), "{:?}", case.living());
+    case.breaks(Fault::Outage);
+    case.delete(Account("ci")).await?;
+    case.says_any(Account("ci"), " ").await?;
+    case.looked_at(Account("ci")).await?;
+    case.mended();
+    case.gone(Account("ci")).await?;
+    let name = format!("{}.ci", case.namespace);
+    ensure!(
+        case.twin.view().account(&name).is_none(),
+        "the account is left"
+    );
+    Ok(())
 }
 
 /// Whatever a tenant writes into a ServiceAccount, there is no key but of an account of its own.

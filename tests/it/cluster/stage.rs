@@ -1,6 +1,9 @@
 //! Where cases play: the operator's own process on a real control plane, started with the arguments
 //! and under the rights that the chart renders, and no others.
 
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +17,7 @@ use testbed::process::{Process, Program, free_port, run};
 use tokio::sync::Mutex;
 use tokio::time::{interval, timeout};
 
+use super::heard::Heard;
 use super::tapped::Canaries;
 use crate::ladder::Ground;
 
@@ -61,6 +65,8 @@ pub(crate) struct Stage {
     pub(crate) client: Client,
     /// What must not be seen anywhere.
     pub(crate) canaries: Canaries,
+    /// What the operator writes into the cluster.
+    pub(crate) heard: Heard,
     /// Where the operator answers for its health and its metrics.
     pub(crate) listen: String,
     log: PathBuf,
@@ -74,8 +80,10 @@ impl Stage {
         let control_plane = plane.get().await?;
         install(control_plane).await?;
         let listen = format!("127.0.0.1:{}", free_port()?);
+        let client = client(control_plane).await?;
         let stage = Self {
-            client: client(control_plane).await?,
+            heard: Heard::begin(&client),
+            client,
             canaries: Canaries::default(),
             args: arguments(control_plane, &listen).await?,
             listen,
@@ -95,16 +103,28 @@ impl Stage {
 
     /// Starts the operator, and returns when it works.
     pub(crate) async fn start(&self) -> Result<()> {
-        let before = self.log()?.matches(WORKS).count();
+        self.start_with(&self.args).await
+    }
+
+    /// The same without one of its options.
+    pub(crate) async fn start_without(&self, option: &str) -> Result<()> {
+        let is_it = |arg: &&String| arg.split('=').next() == Some(option);
+        let (without, with): (Vec<_>, Vec<_>) = self.args.iter().partition(|arg| !is_it(arg));
+        ensure!(!with.is_empty(), "it is not started with {option}");
+        self.start_with(&without).await
+    }
+
+    async fn start_with(&self, args: &[impl AsRef<OsStr>]) -> Result<()> {
+        let before = self.log()?.len();
         let operator = Program::new(env!("CARGO_BIN_EXE_apikey-operator"))
-            .args(&self.args)
+            .args(args)
             .env_clear()
             .env("KUBECONFIG", &self.kubeconfig)
             .env("POD_NAMESPACE", OPERATOR)
             .start(&self.log)?;
         let works = async {
             let mut tick = interval(Duration::from_millis(20));
-            while self.log()?.matches(WORKS).count() == before {
+            while !self.log_after(before)?.contains(WORKS) {
                 tick.tick().await;
             }
             Ok::<_, anyhow::Error>(())
@@ -187,9 +207,19 @@ impl Stage {
 
     /// All that operators of this stage have printed.
     pub(crate) fn log(&self) -> Result<String> {
-        match std::fs::read(&self.log) {
-            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        self.log_after(0)
+    }
+
+    /// What they have printed after so many bytes.
+    fn log_after(&self, from: usize) -> Result<String> {
+        let mut bytes = Vec::new();
+        let read = File::open(&self.log).and_then(|mut log| {
+            log.seek(SeekFrom::Start(from as u64))?;
+            log.read_to_end(&mut bytes)
+        });
+        match read {
+            Ok(_) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
             Err(error) => Err(error).context("the operator's log cannot be read"),
         }
     }
@@ -226,7 +256,7 @@ async fn render(control_plane: &ControlPlane, more: &[&str]) -> Result<String> {
         .arg(chart())
         .args(["--namespace", OPERATOR])
         .args(["--set", "allowedServers={127.0.0.1}"])
-        .args(["--set", r"log.filter=info\,apikey_operator=trace"])
+        .args(["--set", "log.filter=trace"])
         .args(["--set", "log.format=text"])
         .args(more);
     run(helm, "").await

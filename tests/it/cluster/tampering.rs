@@ -3,13 +3,19 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
+use apikey_operator::plan::port::KeyId;
+use apikey_operator::plan::record::{
+    Intent, Nonce, Retiring, Serial, Uid, format_retiring, parse_retiring,
+};
 use http::Method;
+use jiff::Timestamp;
 use kube::api::DynamicObject;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use serde_json::{Value, json};
 use testbed::twins::Effect;
+use testbed::twins::octopus::Life;
 
 use super::case::{Account, Case, Key, Object, Sealed, Server};
 use super::{Row, rows};
@@ -19,6 +25,7 @@ pub(super) fn long() -> Vec<Row> {
     rows![
         old_manifests_replaced,
         strange_intents,
+        intent_of_a_far_serial,
         forged_annotations_of_the_secret
     ]
 }
@@ -168,19 +175,29 @@ async fn older_intents(case: Arc<Case>) -> Result<()> {
     case.healed_of(2)
 }
 
-/// Intents that nobody had: void, another object's, of a serial far away.
+/// Intents that nobody had: void, another object's, of another attempt, of a serial far away.
 async fn strange_intents(case: Arc<Case>) -> Result<()> {
     case.apply(&case.whole()).await?;
     case.healed(1).await?;
     let own = intent(&case).await?;
-    let (uid, _) = own.split_once('.').context("no uid")?;
-    let strange = [
-        "nonsense".to_owned(),
-        String::new(),
-        own.replace(uid, "00000000-0000-4000-8000-000000000000"),
-        format!("{uid}.1.aaaaaaaaaaaaaaaa.2020-01-01T00:00:00Z"),
+    let own = Intent::parse(&own).with_context(|| format!("it does not parse: {own}"))?;
+    let long_ago = Timestamp::from_second(1_577_836_800)?;
+    let stranger = Uid::new("00000000-0000-4000-8000-000000000000");
+    let other = Nonce::from_bytes([0xaa; 16]);
+    let forged = [
+        Intent {
+            uid: stranger,
+            ..own.clone()
+        },
+        Intent {
+            nonce: other.clone(),
+            opened_at: long_ago,
+            ..own.clone()
+        },
     ];
-    for intent in &strange {
+    let strange = forged.map(|intent| intent.to_string());
+    let void = ["nonsense".to_owned(), String::new()];
+    for intent in strange.iter().chain(&void) {
         case.annotate(Key("ci"), &[(INTENT, Some(intent))]).await?;
         case.looked_at(Key("ci")).await?;
         case.healed(1).await?;
@@ -188,6 +205,38 @@ async fn strange_intents(case: Arc<Case>) -> Result<()> {
     case.annotate(Key("ci"), &[(INTENT, None)]).await?;
     case.looked_at(Key("ci")).await?;
     case.healed(1).await
+}
+
+/// An intent of a serial far away is an attempt whose answer nobody knows. While the key in the Secret
+/// is the wanted one no other is made for it; the next one takes the serial after it, and no loop.
+async fn intent_of_a_far_serial(case: Arc<Case>) -> Result<()> {
+    case.apply(&case.whole()).await?;
+    case.healed(1).await?;
+    let own = intent(&case).await?;
+    let own = Intent::parse(&own).with_context(|| format!("it does not parse: {own}"))?;
+    let serial = Serial::from_number(1_000_000).context("no serial")?;
+    let far = Intent {
+        serial,
+        nonce: Nonce::from_bytes([0xaa; 16]),
+        ..own
+    };
+    case.annotate(Key("ci"), &[(INTENT, Some(&far.to_string()))])
+        .await?;
+    case.until(Key("ci"), "knows of it", |found| {
+        (found?.data["status"]["serial"] == serial.number()).then_some(())
+    })
+    .await?;
+    case.looked_at(Key("ci")).await?;
+    case.healed(1).await?;
+    let first = case.value("ci").await?;
+    case.annotate(Key("ci"), &[("apikeys.dev/rotate", Some("once"))])
+        .await?;
+    case.has_serial(Key("ci"), serial.next().number()).await?;
+    case.ready(Key("ci")).await?;
+    let second = case.value("ci").await?;
+    ensure!(first != second && case.works(&first).is_some() && case.works(&second).is_some());
+    case.looked_at(Key("ci")).await?;
+    case.healed_of(2)
 }
 
 async fn finalizers_dropped(case: Arc<Case>) -> Result<()> {
@@ -216,7 +265,15 @@ async fn forged_annotations_of_the_secret(case: Arc<Case>) -> Result<()> {
         .admin(Method::POST, &path, &json!({"Purpose": "by hand"}))
         .await?;
     let foreign = foreign["Id"].as_str().context("no id")?.to_owned();
-    let lives = |case: &Case| case.twin.view().keys.iter().any(|key| key.id == foreign);
+    let own = case.living()[0].id.clone();
+    let lives = |case: &Case| {
+        let keys = case.twin.view().keys;
+        let lives = |id: &str| {
+            keys.iter()
+                .any(|key| key.id == id && key.life == Life::Alive)
+        };
+        lives(&foreign) && lives(&own)
+    };
     let annotations = case
         .get(Sealed("ci"))
         .await?
@@ -224,14 +281,9 @@ async fn forged_annotations_of_the_secret(case: Arc<Case>) -> Result<()> {
         .annotations
         .unwrap_or_default();
     for (name, forged) in [
-        (
-            "apikeys.dev/retiring",
-            format!("{foreign}/1/2020-01-01T00:00:00Z"),
-        ),
-        (
-            "apikeys.dev/retiring",
-            format!("{foreign} 1 2020-01-01T00:00:00Z"),
-        ),
+        ("apikeys.dev/retiring", retiring(&foreign, 1)?),
+        ("apikeys.dev/retiring", retiring(&foreign, 7)?),
+        ("apikeys.dev/retiring", retiring(&own, 1)?),
         ("apikeys.dev/key-id", foreign.clone()),
         ("apikeys.dev/account-id", case.start.admin.user.clone()),
         ("apikeys.dev/server-identity", "another".to_owned()),
@@ -242,7 +294,7 @@ async fn forged_annotations_of_the_secret(case: Arc<Case>) -> Result<()> {
         case.annotate(Sealed("ci"), &[(name, Some(&forged))])
             .await?;
         case.looked_at(Key("ci")).await?;
-        ensure!(lives(&case), "{name} {forged} ended somebody's key");
+        ensure!(lives(&case), "{name} {forged} ended a key");
         let own = annotations.get(name).map(String::as_str);
         case.annotate(Sealed("ci"), &[(name, own)]).await?;
         case.looked_at(Key("ci")).await?;
@@ -253,6 +305,20 @@ async fn forged_annotations_of_the_secret(case: Arc<Case>) -> Result<()> {
     case.end().await?;
     ensure!(case.living().is_empty());
     Ok(())
+}
+
+/// The annotation that says of a key that it was replaced, and was to be revoked long ago.
+fn retiring(id: &str, serial: u64) -> Result<String> {
+    let forged = format_retiring(&[Retiring {
+        serial: Serial::from_number(serial).context("no serial")?,
+        id: KeyId::new(id),
+        revoke_at: Timestamp::from_second(1_577_836_800)?,
+    }]);
+    ensure!(
+        parse_retiring(&forged).len() == 1,
+        "it does not parse: {forged}"
+    );
+    Ok(forged)
 }
 
 /// A forged status ends no key either.

@@ -1,6 +1,7 @@
 //! What the API server was asked: its audit log, read as types.
 //!
-//! Every request is logged once, when it is answered; its body is not. Budgets are counted here.
+//! Every request is read once, when it is answered, and a watch when it begins; its body is not
+//! logged. Budgets are counted here.
 
 use std::path::Path;
 
@@ -8,11 +9,11 @@ use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-/// Every request, by its metadata, when it is answered (a watch: when it ends).
+/// Every request, by its metadata, when it is answered (a watch: when it begins, and when it ends).
 pub(super) const POLICY: &str = "\
 apiVersion: audit.k8s.io/v1
 kind: Policy
-omitStages: [RequestReceived, ResponseStarted, Panic]
+omitStages: [RequestReceived, Panic]
 rules: [{level: Metadata}]
 ";
 
@@ -43,7 +44,7 @@ pub struct AuditEvent {
     pub dry_run: bool,
     /// Path and query.
     pub request_uri: String,
-    /// When it was answered.
+    /// When it was answered; a watch: when it began.
     pub at: Timestamp,
 }
 
@@ -95,19 +96,34 @@ pub(super) fn read(log: &Path, mark: &str) -> Result<Option<Vec<AuditEvent>>> {
     };
     // What follows the last line end is the beginning of the mark's own line.
     let before = before.rsplit_once('\n').map_or("", |(before, _)| before);
-    before.lines().map(parse).collect::<Result<_>>().map(Some)
+    let events = before.lines().map(parse).filter_map(Result::transpose);
+    events.collect::<Result<_>>().map(Some)
 }
 
-fn parse(line: &str) -> Result<AuditEvent> {
+/// Reads a line; nothing when another line tells of the same request.
+fn parse(line: &str) -> Result<Option<AuditEvent>> {
     let wire: Wire =
         serde_json::from_str(line).with_context(|| format!("not an audit event: {line}"))?;
-    Ok(wire.into())
+    let told = if wire.verb == Verb::Watch {
+        Stage::ResponseStarted
+    } else {
+        Stage::ResponseComplete
+    };
+    Ok((wire.stage == told).then(|| wire.into()))
+}
+
+/// How far a request was when it was written down.
+#[derive(PartialEq, Eq, Deserialize)]
+enum Stage {
+    ResponseStarted,
+    ResponseComplete,
 }
 
 /// `audit.k8s.io/v1` Event, the fields we use.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Wire {
+    stage: Stage,
     user: User,
     impersonated_user: Option<User>,
     #[serde(default)]
