@@ -82,7 +82,10 @@ pub(crate) async fn reconcile(ctx: &Ctx, object: ApiKey) -> Action {
                     forget(ctx, &uid);
                     return Action::await_change();
                 }
-                Err(lapse) => return unanswered(&whose(&object), &lapse.to_string()),
+                Err(lapse) => {
+                    ctx.memories.keys.set(uid, memory);
+                    return unanswered(&whose(&object), &lapse.to_string());
+                }
             }
         }
         let secret = match secret(ctx, &object, &memory, freshness).await {

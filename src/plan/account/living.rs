@@ -77,10 +77,10 @@ fn conflict(rival: &str) -> Stop {
 
 /// What stands against this account whatever the server says.
 fn permitted(seen: &Seen, route: &Route) -> Result<(), Stop> {
+    seen.grant.as_ref().map_err(Clone::clone)?;
     if let Some(what) = not_supported_yet(&seen.object.spec) {
         return Err(Stop::unserved(what));
     }
-    seen.grant.as_ref().map_err(Clone::clone)?;
     let pins = &seen.object.pins;
     if pins
         .server

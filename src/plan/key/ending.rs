@@ -106,9 +106,7 @@ pub(super) fn next(seen: &Seen, cause: Cause) -> Result<Option<Step>, Stop> {
     if own.peek().is_some() {
         let id = own
             .find(|id| cause != Cause::Expired || released(seen, id))
-            .ok_or_else(|| {
-                revoking("A replaced key still lives through its overlap; it is waited for.")
-            })?;
+            .ok_or_else(|| revoking(lingers(seen)))?;
         return Ok(Some(Step::Revoke {
             id: id.clone(),
             why: Why::Ended,
@@ -140,6 +138,18 @@ fn without_server(seen: &Seen, cause: Cause, why: &str) -> Stop {
         }
     };
     revoking(format!("{why} {way_out}").trim_end())
+}
+
+/// Why keys of an ApiKey that has reached its end are still there.
+fn lingers(seen: &Seen) -> &'static str {
+    if keys::retiring(seen)
+        .iter()
+        .any(|key| key.revoke_at > seen.now)
+    {
+        "A replaced key still lives through its overlap; it is waited for."
+    } else {
+        "The key was made a moment ago; it is revoked once no write of it can be on its way any more, within three minutes."
+    }
 }
 
 /// Whether a key may go although nobody has asked for haste: its overlap is over, and no Publish of
