@@ -12,7 +12,7 @@ use kube::runtime::controller::Action;
 
 use self::act::act;
 pub(super) use self::see::grant;
-use self::see::see;
+use self::see::{rival, see};
 use super::cluster::Lapse;
 use super::lists::Lists;
 use super::report::{Course, End as Ending, Whose, unanswered};
@@ -200,7 +200,14 @@ async fn pass(ctx: &Ctx, mut seen: Seen, mut hands: Hands, memory: &mut Memory) 
                 course.ended(Ending::Well);
                 return End::Settled(gone(ctx, &hands.object));
             }
-            Outcome::Done(done) => seen = fold(seen, &step, done),
+            Outcome::Done(done) => {
+                let had = seen.object.pins.account.clone();
+                seen = fold(seen, &step, done);
+                if seen.object.pins.account != had {
+                    // Who else has this one may have come out meanwhile.
+                    seen.rival = rival(ctx, &seen.object);
+                }
+            }
             Outcome::Stale => {
                 remember(memory, &seen, &hands, seen.now);
                 course.stale();

@@ -18,7 +18,7 @@ use crate::plan::account::{
 };
 use crate::plan::grant::{Allowance, Asker, allowance};
 use crate::plan::key::{Freshness, Reach};
-use crate::plan::port::KeyId;
+use crate::plan::port::{AccountId, KeyId};
 
 /// The facts. `None` when the connection has not been looked at yet.
 pub(super) fn see(ctx: &Ctx, object: ServiceAccount, memory: &Memory) -> Option<(Seen, Hands)> {
@@ -168,34 +168,45 @@ pub(super) fn username(object: &Object, line: Option<&Line>) -> String {
         .unwrap_or_else(|| default_username(&object.namespace, &object.name, limit))
 }
 
-/// Whether another ServiceAccount has the same account: the same user name on the same connection,
-/// granted, and shown by the server. What merely stands in its annotations counts for nothing.
-fn is_twin(ctx: &Ctx, object: &Object, other: &Object) -> bool {
+/// Whether two ServiceAccounts mean the same account: the same user name on the same connection.
+fn mean_the_same(object: &Object, other: &Object) -> bool {
     let place = |object: &Object| Place::of(&object.spec.server_ref, &object.namespace);
     let name = |object: &Object| username(object, None).to_lowercase();
     let own = |object: &Object| object.spec.management == Management::Own;
-    let known = ctx.standings.accounts.get(&other.uid);
-    let shown = known.is_some_and(|known| {
-        known.allowance.is_some() && known.account.is_some() && known.account == object.pins.account
-    });
     let named =
         own(object) && own(other) || !own(object) && !own(other) && name(object) == name(other);
-    other.uid != object.uid && place(object) == place(other) && named && shown
+    other.uid != object.uid && place(object) == place(other) && named
+}
+
+/// The account that a ServiceAccount has, granted, and shown by the server. What merely stands in its
+/// annotations counts for nothing.
+fn shown(ctx: &Ctx, object: &Object) -> Option<AccountId> {
+    let known = ctx.standings.accounts.get(&object.uid)?;
+    known.account.filter(|_| known.allowance.is_some())
 }
 
 /// The ServiceAccount that managed the same account first.
-fn rival(ctx: &Ctx, object: &Object) -> Option<String> {
+pub(super) fn rival(ctx: &Ctx, object: &Object) -> Option<String> {
     if object.spec.management != Management::Managed {
         return None;
     }
-    let age = |object: &Object| (object.created_at, object.uid.clone());
+    // Of two that were made in the same second, the one that has the account already is the first.
+    let earlier = |other: &Object| {
+        other.created_at < object.created_at
+            || other.created_at == object.created_at
+                && (object.pins.account.is_none() || other.uid < object.uid)
+    };
     ctx.stores
         .parsed_accounts()
         .iter()
         .map(facts::service_account)
-        .filter(|other| other.spec.management == Management::Managed && age(other) < age(object))
-        .filter(|other| is_twin(ctx, object, other))
-        .min_by_key(age)
+        .filter(|other| other.spec.management == Management::Managed && earlier(other))
+        .filter(|other| mean_the_same(object, other))
+        .filter(|other| {
+            let own = object.pins.account.as_ref();
+            shown(ctx, other).is_some_and(|id| own.is_none_or(|own| *own == id))
+        })
+        .min_by_key(|other| (other.created_at, other.uid.clone()))
         .map(|other| format!("{}/{}", other.namespace, other.name))
 }
 
@@ -210,7 +221,10 @@ pub(super) fn census(
     let here: BTreeSet<(String, String)> = accounts
         .iter()
         .map(facts::service_account)
-        .filter(|other| other.uid == object.uid || is_twin(ctx, object, other))
+        .filter(|other| {
+            let twin = || mean_the_same(object, other) && shown(ctx, other) == object.pins.account;
+            other.uid == object.uid || object.pins.account.is_some() && twin()
+        })
         .map(|other| (other.namespace, other.name))
         .collect();
     let residents = keys.iter().map(|key| {

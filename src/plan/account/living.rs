@@ -42,15 +42,15 @@ pub(super) fn keep(seen: &Seen) -> Result<Option<Step>, Stop> {
         return Ok(Some(step));
     }
     permitted(seen, route)?;
-    if seen.object.pins.account.is_none() {
-        return claim(seen, route).map(Some);
-    }
-    if seen.object.finalizer == Finalizer::Missing {
+    if seen.object.pins.account.is_some() && seen.object.finalizer == Finalizer::Missing {
         // `kubectl replace` drops it.
         return Ok(Some(Step::Pin(seen.object.pins.clone())));
     }
     if let Some(rival) = &seen.rival {
         return Err(conflict(rival));
+    }
+    if seen.object.pins.account.is_none() {
+        return claim(seen, route).map(Some);
     }
     match &seen.remote {
         Remote::Unknown => Ok(Some(Step::Find(lookup(seen, route)))),

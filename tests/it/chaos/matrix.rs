@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
 use serde_json::{Value, json};
 use simulation::consumer::Habit;
 use simulation::effect::{Effect, Process};
@@ -27,6 +28,9 @@ pub(super) fn tests() -> Vec<Test> {
     vec![
         test("crash_before", before, Aftermath::Nothing),
         test("crash_after", after, Aftermath::Nothing),
+        whole("crash_before_in_a_whole_life", before),
+        whole("crash_after_in_a_whole_life", after),
+        whole("answer_lost_in_a_whole_life", || Act::Lose),
         test("crash_before_and_status_wiped", before, Aftermath::Wipe),
         test("crash_after_and_status_wiped", after, Aftermath::Wipe),
         test("crash_before_and_replaced", before, Aftermath::Replace),
@@ -49,6 +53,16 @@ fn late(seconds: u32) -> Act {
     Act::Late(SECOND * seconds)
 }
 
+/// How much there is in a life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    /// An account and a key are made and deleted.
+    Plain,
+    /// The account joins a team as well, its key is revoked and comes back, and in the end the account
+    /// is disabled and stays.
+    Whole,
+}
+
 /// What else happens after the disturbance, before the operator is back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Aftermath {
@@ -66,19 +80,28 @@ fn test(
     act: impl Fn() -> Act + Copy + Send + Sync + 'static,
     after: Aftermath,
 ) -> Test {
-    let body = move || every_effect(act, after);
+    let body = move || every_effect(Life::Plain, act, after);
     (format!("matrix::{name}"), Box::new(body))
 }
 
-fn every_effect(act: impl Fn() -> Act + Copy + Send + Sync, aftermath: Aftermath) -> Result<()> {
-    let effects = undisturbed()?;
+fn whole(name: &str, act: impl Fn() -> Act + Copy + Send + Sync + 'static) -> Test {
+    let body = move || every_effect(Life::Whole, act, Aftermath::Nothing);
+    (format!("matrix::{name}"), Box::new(body))
+}
+
+fn every_effect(
+    life: Life,
+    act: impl Fn() -> Act + Copy + Send + Sync,
+    aftermath: Aftermath,
+) -> Result<()> {
+    let effects = undisturbed(life)?;
     let mut wrong = Vec::new();
     for (number, effect) in effects.iter().enumerate() {
         let outcome = play(|| async move {
             let scene = Scene::new().await?;
             scene.start(OPERATOR);
             let rule = Rule::effect(act(), &Process::new(OPERATOR), number);
-            scene.act(disturbed(&scene, rule, aftermath)).await
+            scene.act(disturbed(&scene, life, rule, aftermath)).await
         });
         if let Err(error) = outcome {
             wrong.push(format!(
@@ -99,18 +122,12 @@ fn every_effect(act: impl Fn() -> Act + Copy + Send + Sync, aftermath: Aftermath
 }
 
 /// The effects of the operator in a life in which nothing goes wrong.
-fn undisturbed() -> Result<Vec<Effect>> {
+fn undisturbed(life: Life) -> Result<Vec<Effect>> {
     let mut effects = Vec::new();
     play(|| async {
         let scene = Scene::new().await?;
         scene.start(OPERATOR);
-        scene
-            .act(async {
-                begin(&scene).await?;
-                middle(&scene).await?;
-                end(&scene).await
-            })
-            .await?;
+        scene.act(live(&scene, life)).await?;
         effects = scene.effects(OPERATOR);
         Ok(())
     })?;
@@ -118,15 +135,17 @@ fn undisturbed() -> Result<Vec<Effect>> {
     Ok(effects)
 }
 
-async fn disturbed(scene: &Scene, rule: Rule, aftermath: Aftermath) -> Result<()> {
+async fn live(scene: &Scene, life: Life) -> Result<()> {
+    begin(scene, life).await?;
+    middle(scene, life).await?;
+    end(scene, life).await
+}
+
+async fn disturbed(scene: &Scene, life: Life, rule: Rule, aftermath: Aftermath) -> Result<()> {
     scene.witness.spare(1);
     scene.keep_down(OPERATOR);
     let ticket = scene.world.recorder.script(rule);
-    let story = async {
-        begin(scene).await?;
-        middle(scene).await?;
-        end(scene).await
-    };
+    let story = live(scene, life);
     let meddle = async {
         ticket.met().await;
         scene.run(SECOND).await;
@@ -144,11 +163,14 @@ async fn disturbed(scene: &Scene, rule: Rule, aftermath: Aftermath) -> Result<()
 }
 
 /// The manifests, all at once.
-async fn begin(scene: &Scene) -> Result<()> {
+async fn begin(scene: &Scene, life: Life) -> Result<()> {
+    if life == Life::Whole {
+        make_team(scene).await?;
+    }
     let mut server = manifests::server();
     server["spec"]["resync"] = json!("5m");
     let credential = manifests::credential(&scene.credential());
-    for manifest in [credential, server, account(), key()] {
+    for manifest in [credential, server, account(life), key()] {
         scene.apply(&manifest).await?;
     }
     scene.consume(TEAM, "deploys", Habit::Once, MINUTE / 2);
@@ -156,8 +178,26 @@ async fn begin(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-fn account() -> Value {
-    manifests::account(json!({}))
+fn account(life: Life) -> Value {
+    manifests::account(match life {
+        Life::Plain => json!({}),
+        Life::Whole => json!({
+            "octopus": {"teams": [{"name": "Deployers"}]},
+            "deletionPolicy": "Disable",
+        }),
+    })
+}
+
+/// The team that accounts may join.
+async fn make_team(scene: &Scene) -> Result<()> {
+    let admin = scene.twin.look(|twin, _| twin.start().admin.key.clone());
+    let body = json!({"Name": "Deployers", "MemberUserIds": []});
+    let request = http::Request::post("/api/teams")
+        .header("X-Octopus-ApiKey", admin)
+        .body(Bytes::from(body.to_string()))?;
+    let answer = scene.twin.send(request).await?;
+    ensure!(answer.status().is_success(), "{}", answer.status());
+    Ok(())
 }
 
 fn key() -> Value {
@@ -165,7 +205,10 @@ fn key() -> Value {
 }
 
 /// The Secret holds a living key, and when the sweep has gone by, nothing else lives.
-async fn middle(scene: &Scene) -> Result<()> {
+async fn middle(scene: &Scene, life: Life) -> Result<()> {
+    if life == Life::Whole {
+        revoke_and_take_back(scene).await?;
+    }
     scene
         .until_ready(&Address::key("deploys"), MINUTE * 15)
         .await?;
@@ -186,8 +229,23 @@ async fn middle(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
+/// The key is revoked, and comes back as another one.
+async fn revoke_and_take_back(scene: &Scene) -> Result<()> {
+    let address = Address::key("deploys");
+    scene.until_ready(&address, MINUTE * 15).await?;
+    let wish = |revoked: bool| json!({"spec": {"revoked": revoked}});
+    scene.patch(&address, wish(true)).await?;
+    scene
+        .until("it is revoked", MINUTE * 15, |scene| {
+            scene.reason(&address) == "Revoked" && scene.living().is_empty()
+        })
+        .await?;
+    scene.patch(&address, wish(false)).await?;
+    Ok(())
+}
+
 /// Everything is deleted at once; nothing is left.
-async fn end(scene: &Scene) -> Result<()> {
+async fn end(scene: &Scene, life: Life) -> Result<()> {
     let all = [
         Address::key("deploys"),
         Address::account("ci"),
@@ -204,10 +262,14 @@ async fn end(scene: &Scene) -> Result<()> {
     let left = scene.get(&Address::secret(TEAM, "deploys"));
     ensure!(left.is_none(), "the Secret is left");
     let accounts = scene.twin.view();
-    ensure!(
-        accounts.account("team-a.ci").is_none(),
-        "the account is left"
-    );
+    let account = accounts.account("team-a.ci");
+    match life {
+        Life::Plain => ensure!(account.is_none(), "the account is left"),
+        Life::Whole => ensure!(
+            account.is_some_and(|account| !account.is_active),
+            "the account should be disabled"
+        ),
+    }
     let credential = scene.get(&Address::secret(TEAM, "octopus-credential"));
     let finalizers = &credential.context("the credential is gone")?["metadata"]["finalizers"];
     ensure!(finalizers.is_null(), "the credential is held: {finalizers}");
@@ -235,7 +297,7 @@ async fn after(scene: &Scene, aftermath: Aftermath) -> Result<()> {
             // An account that was just made, and whose ServiceAccount says so nowhere any more, is
             // anybody's: only a person can tell.
             let account_is_known = |live: &Value| live["status"]["id"].is_string();
-            for (manifest, may) in [(account(), true), (key(), false)] {
+            for (manifest, may) in [(account(Life::Plain), true), (key(), false)] {
                 let live = scene.get(&Address::of(&manifest)?);
                 let live = live.filter(|live| live["metadata"]["deletionTimestamp"].is_null());
                 if live.is_some_and(|live| !may || account_is_known(&live)) {

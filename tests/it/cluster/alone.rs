@@ -62,6 +62,7 @@ async fn objects_that_do_not_parse(stage: &Arc<Stage>) -> Result<()> {
     let case = Case::open(stage, "objects-that-do-not-parse").await?;
     case.apply(&case.whole()).await?;
     case.healed(1).await?;
+    a_living_one_breaks(&case).await?;
     let broken = [
         (
             Key("broken"),
@@ -110,6 +111,24 @@ async fn objects_that_do_not_parse(stage: &Arc<Stage>) -> Result<()> {
     }
     case.healed_of(3)?;
     case.end().await
+}
+
+/// An ApiKey that does not parse any more keeps its key and its Secret, and goes on when it is mended.
+async fn a_living_one_breaks(case: &Case) -> Result<()> {
+    let value = case.value("ci").await?;
+    let broken = case.key("lifetime: soon");
+    loosened(case, "apikeys.apikeys.dev", &broken).await?;
+    case.says(Key("ci"), Reason::Invalid, "The object does not parse")
+        .await?;
+    let before = case.twin.sent(Effect::ListKeys);
+    case.shown("two resyncs", |case| {
+        (case.twin.sent(Effect::ListKeys) >= before + 2).then_some(())
+    })
+    .await?;
+    case.works(&value).context("its key was revoked")?;
+    ensure!(case.value("ci").await? == value, "its Secret was changed");
+    case.apply(&[case.key("")]).await?;
+    case.healed(1).await
 }
 
 /// Stores a manifest while its kind has no rules for `spec`.

@@ -12,6 +12,7 @@ use super::{HOUR, MINUTE, Test, ground, key, only_published, test};
 
 pub(super) fn tests() -> Vec<Test> {
     vec![
+        test("an_event_tells_of_each_flip_once", events),
         test("a_key_is_made_and_dies_with_its_manifest", whole_life),
         (
             "any_order_of_manifests_converges".to_owned(),
@@ -202,5 +203,31 @@ async fn templates(scene: Scene) -> Result<()> {
     ensure!(entries == ["OCTOPUS_API_KEY"], "{entries:?}");
     ensure!(reshaped["data"]["OCTOPUS_API_KEY"] != made["data"]["OCTOPUS_API_KEY"]);
     ensure!(reshaped["metadata"]["annotations"]["apikeys.dev/serial"] == Value::from("2"));
+    Ok(())
+}
+
+/// The Events about an object with this reason, and how often each was repeated.
+fn told(scene: &Scene, name: &str, reason: &str) -> Vec<i64> {
+    scene.world.api.store(|store| {
+        let events = store.all("events.events.k8s.io");
+        let fits =
+            events.filter(|event| event["regarding"]["name"] == name && event["reason"] == reason);
+        fits.map(|event| event["series"]["count"].as_i64().unwrap_or(1))
+            .collect()
+    })
+}
+
+async fn events(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    let address = key(&scene, "deploys", json!({})).await?;
+    scene.run(HOUR).await;
+    let ready = told(&scene, "deploys", "Ready");
+    ensure!(ready == [1], "Ready was told {ready:?} times");
+    scene
+        .patch(&address, json!({"spec": {"suspend": true}}))
+        .await?;
+    scene.run(HOUR).await;
+    let suspended = told(&scene, "deploys", "Suspended");
+    ensure!(suspended == [1], "Suspended was told {suspended:?} times");
     Ok(())
 }
