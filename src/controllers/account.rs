@@ -28,7 +28,7 @@ use crate::metrics;
 use crate::plan::account::{
     Done, Plan, Remote, Seen, Step, fold, mint_stop, plan, verified, works_stop,
 };
-use crate::plan::key::{Finalizer, Freshness};
+use crate::plan::key::Freshness;
 use crate::plan::port::{AccountId, RemoteTeam, ServerIdentity, TeamRef};
 
 /// What passes over one ServiceAccount remember.
@@ -154,26 +154,10 @@ impl Came for Done {
     }
 }
 
-/// The ServiceAccount as it is now. One that has vanished with our finalizer is taken for one that is
-/// being deleted, as an ApiKey is.
+/// The ServiceAccount as it is now; see [`super::cluster::Cluster::live`].
 async fn live(ctx: &Ctx, object: &ServiceAccount) -> Result<Option<ServiceAccount>, Lapse> {
-    let meta = &object.metadata;
-    if meta.resource_version.is_none() {
-        return Ok(Some(object.clone()));
-    }
-    let found: Option<ServiceAccount> = ctx
-        .cluster
-        .get(meta.namespace.as_deref(), &object.name_any())
-        .await?;
-    let found = found.filter(|found| found.metadata.uid == meta.uid);
-    let guarded = facts::carries(meta, finalizer::ACCOUNT) == Finalizer::Present;
-    if found.is_some() || !guarded || meta.deletion_timestamp.is_some() {
-        return Ok(found);
-    }
-    let mut vanished = object.clone();
-    vanished.metadata.resource_version = None;
-    vanished.metadata.deletion_timestamp = Some(crate::api::time(ctx.clock.now()));
-    Ok(Some(vanished))
+    let now = ctx.clock.now();
+    ctx.cluster.live(object, finalizer::ACCOUNT, now).await
 }
 
 /// Plans and acts until nothing is left to do.

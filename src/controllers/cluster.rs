@@ -104,6 +104,40 @@ impl Cluster {
         self.answer(self.api::<K>(namespace).get_opt(name)).await
     }
 
+    /// Reads an object live that we have seen before: none when there is another of its name.
+    ///
+    /// One that has vanished, though it was not being deleted and had this finalizer of ours, is
+    /// taken for one that is being deleted, so that what was made for it goes: Kubernetes removes an
+    /// object for good that gets its first finalizer while a deletion of it is on its way
+    /// (kubernetes/kubernetes#77988). It has no resource version any more.
+    pub(crate) async fn live<K: Kind>(
+        &self,
+        object: &K,
+        finalizer: &str,
+        now: Timestamp,
+    ) -> Answer<Option<K>> {
+        let meta = object.meta();
+        if meta.resource_version.is_none() {
+            return Ok(Some(object.clone()));
+        }
+        let found: Option<K> = self
+            .get(meta.namespace.as_deref(), &object.name_any())
+            .await?;
+        let found = found.filter(|found| found.meta().uid == meta.uid);
+        let guarded = meta
+            .finalizers
+            .iter()
+            .flatten()
+            .any(|name| name == finalizer);
+        if found.is_some() || !guarded || meta.deletion_timestamp.is_some() {
+            return Ok(found);
+        }
+        let mut vanished = object.clone();
+        vanished.meta_mut().resource_version = None;
+        vanished.meta_mut().deletion_timestamp = Some(crate::api::time(now));
+        Ok(Some(vanished))
+    }
+
     /// Reads all objects of a kind live and consistently, those that do not parse as errors with
     /// their metadata.
     pub(crate) async fn all<K: Kind>(&self) -> Answer<Vec<DeserializeGuard<K>>> {

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::api::{ApiKey, ApiKeyStatus, ServiceAccount, finalizer};
 use crate::metrics;
-use crate::plan::key::{Done, Finalizer, Freshness, Plan, Seen, Step, fold, plan};
+use crate::plan::key::{Done, Freshness, Plan, Seen, Step, fold, plan};
 use crate::plan::record::{Nonce, Uid};
 use crate::secret::KeyMaterial;
 
@@ -132,30 +132,10 @@ impl Came for Done {
     }
 }
 
-/// The ApiKey as it is now.
-///
-/// One that has vanished, though it was not being deleted and had our finalizer, is taken for one
-/// that is being deleted, so that its keys go: Kubernetes removes an object for good that gets its
-/// first finalizer while a deletion of it is on its way (kubernetes/kubernetes#77988). It has no
-/// resource version any more.
+/// The ApiKey as it is now; see [`super::cluster::Cluster::live`].
 async fn live(ctx: &Ctx, object: &ApiKey) -> Answer<Option<ApiKey>> {
-    let meta = &object.metadata;
-    if meta.resource_version.is_none() {
-        return Ok(Some(object.clone()));
-    }
-    let found: Option<ApiKey> = ctx
-        .cluster
-        .get(meta.namespace.as_deref(), &object.name_any())
-        .await?;
-    let found = found.filter(|found| found.metadata.uid == meta.uid);
-    let guarded = facts::carries(meta, finalizer::REVOKE) == Finalizer::Present;
-    if found.is_some() || !guarded || meta.deletion_timestamp.is_some() {
-        return Ok(found);
-    }
-    let mut vanished = object.clone();
-    vanished.metadata.resource_version = None;
-    vanished.metadata.deletion_timestamp = Some(crate::api::time(ctx.clock.now()));
-    Ok(Some(vanished))
+    let now = ctx.clock.now();
+    ctx.cluster.live(object, finalizer::REVOKE, now).await
 }
 
 /// Plans and acts until nothing is left to do.
