@@ -17,6 +17,7 @@ pub mod port;
 pub mod record;
 pub mod rotation;
 pub mod sweep;
+pub mod window;
 
 use jiff::SignedDuration;
 

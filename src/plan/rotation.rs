@@ -2,8 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Stop;
 use super::port::KeyExpiry;
+use super::{Stop, backoff};
 use crate::api::conditions::Reason;
 
 /// How long a key lives when neither its manifest nor the connection says.
@@ -113,9 +113,25 @@ impl End {
     }
 }
 
-/// When a key that lives from `created_at` to `expires_at` is due for replacement: `before` its
-/// end, by default a third of its life; never within the first half of its life.
-pub fn due(created_at: Timestamp, expires_at: Timestamp, before: Option<Before>) -> Timestamp {
+/// When a key is replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Due {
+    /// From then on, in a window if there are windows.
+    pub from: Timestamp,
+    /// From then on whatever the windows say: they are a preference, and no reason to let a key expire.
+    pub at_last: Timestamp,
+}
+
+/// When a key that lives from `created_at` to `expires_at` is replaced: `before` its end, by default
+/// a third of its life and never more than half of it, and earlier by up to a tenth of that, spread by
+/// `seed` (a uid): a fleet that was made in one minute is not replaced in one. For the last quarter
+/// of that time windows are not waited for.
+pub fn due(
+    created_at: Timestamp,
+    expires_at: Timestamp,
+    before: Option<Before>,
+    seed: &str,
+) -> Due {
     let life = expires_at
         .duration_since(created_at)
         .max(SignedDuration::ZERO);
@@ -124,9 +140,12 @@ pub fn due(created_at: Timestamp, expires_at: Timestamp, before: Option<Before>)
         Some(Before::Period(period)) => period,
         Some(Before::Percent(percent)) => life.saturating_mul(i32::from(percent.min(100))) / 100,
     };
-    expires_at
-        .saturating_sub(before.min(life / 2))
-        .unwrap_or(created_at)
+    let before = before.min(life / 2);
+    let sooner = before + backoff::spread(before / 10, seed);
+    Due {
+        from: after(expires_at, -sooner),
+        at_last: after(expires_at, -before / 4),
+    }
 }
 
 /// How long before its end a key is replaced.
@@ -156,5 +175,49 @@ fn days(length: SignedDuration) -> String {
         (0, hours) => format!("{hours}h"),
         (days, 0) => format!("{days}d"),
         (days, hours) => format!("{days}d{hours}h"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+    #[test]
+    fn a_fleet_that_was_made_in_one_minute_is_not_replaced_in_one() {
+        let made = Timestamp::UNIX_EPOCH;
+        let dues: std::collections::BTreeSet<_> = (0..200)
+            .map(|uid| due(made, made + DAY * 30, None, &format!("uid-{uid}")).from)
+            .collect();
+        assert!(dues.len() > 190, "{} dates", dues.len());
+        let (first, last) = (dues.first().unwrap(), dues.last().unwrap());
+        assert!(
+            *first >= made + DAY * 19 && *last <= made + DAY * 20,
+            "{first} to {last}"
+        );
+        assert!(
+            last.duration_since(*first) > DAY * 9 / 10,
+            "{first} to {last}"
+        );
+    }
+
+    #[test]
+    fn a_key_is_never_replaced_in_the_first_part_of_its_life() {
+        let made = Timestamp::UNIX_EPOCH;
+        for before in [
+            Before::Period(DAY * 400),
+            Before::Percent(99),
+            Before::Percent(255),
+        ] {
+            let due = due(made, made + DAY * 10, Some(before), "uid");
+            assert!(due.from >= made + DAY * 9 / 2, "{due:?}");
+            assert!(
+                due.from < due.at_last && due.at_last < made + DAY * 10,
+                "{due:?}"
+            );
+        }
+        let ends_before_it_begins = due(made + DAY, made, None, "uid");
+        assert_eq!(ends_before_it_begins.from, made);
     }
 }

@@ -7,8 +7,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Amendment, Finalizer, Freshness, Ledger, Owner, Secret, Seen, Step, Why, keys, living, making,
-    retiring, status,
+    Amendment, Finalizer, Freshness, Ledger, Owner, Secret, Seen, Step, Why, keys, living,
+    retiring, status, timing,
 };
 use crate::api::conditions::Reason;
 use crate::api::{KeyDeletionPolicy, time};
@@ -35,7 +35,7 @@ pub(super) fn cause(seen: &Seen) -> Option<Cause> {
     } else if seen.object.spec.revoked {
         Some(Cause::Revoked)
     } else {
-        let ends_at = making::never_ends(seen)?;
+        let ends_at = timing::never_ends(seen)?;
         (ends_at <= seen.now).then_some(Cause::Expired)
     }
 }

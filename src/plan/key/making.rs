@@ -4,9 +4,9 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::keys::{CLOCKS, complete, current, had_attempt, had_key, landed, list};
-use super::{IntentSeen, Published, Secret, Seen, Step, keys, minting};
+use super::{IntentSeen, Published, Secret, Seen, Step, keys, minting, timing};
 use crate::api::conditions::Reason;
-use crate::api::{ApiKeySpec, Period, RenewBefore, RotationMode};
+use crate::api::{ApiKeySpec, Period, RotationMode};
 use crate::plan::Stop;
 use crate::plan::marker;
 use crate::plan::record::{Intent, Serial};
@@ -38,7 +38,7 @@ pub(super) fn need(seen: &Seen) -> Option<Need> {
             Need::First
         });
     };
-    (asked_for(seen, key) || worn(seen, key)).then_some(Need::Renewal)
+    (asked_for(seen, key) || timing::worn(seen, key)).then_some(Need::Renewal)
 }
 
 /// Whether somebody asks for another key: by the annotation, or by what the Secret shall hold.
@@ -49,51 +49,6 @@ fn asked_for(seen: &Seen, key: &Published) -> bool {
         .ours()
         .and_then(|held| held.rotate_handled.as_ref());
     asked.is_some() && asked != handled || key.shape != seen.object.shape
-}
-
-/// Whether the key's time has come, and another one would live longer, or shorter where it must.
-fn worn(seen: &Seen, key: &Published) -> bool {
-    let too_long = lives_too_long(seen, key);
-    if !too_long && seen.now < rotate_at(seen, key) {
-        return false;
-    }
-    let last = never_ends(seen).is_some_and(|end| !rotation::clearly_later(end, key.expires_at));
-    let longer = || {
-        wanted_end(seen, Occasion::Replacement, seen.now)
-            .is_ok_and(|end| rotation::clearly_later(end.at, key.expires_at))
-    };
-    !last && (too_long || longer())
-}
-
-/// The end of an ApiKey with `rotation.mode: Never`, once it is recorded.
-pub(super) fn never_ends(seen: &Seen) -> Option<Timestamp> {
-    let never = seen.object.spec.rotation.mode == RotationMode::Never;
-    seen.object.intent.ours()?.ends_at.filter(|_| never)
-}
-
-/// Whether a key lives longer than its manifest, as it is now, allows.
-fn lives_too_long(seen: &Seen, key: &Published) -> bool {
-    seen.object.spec.lifetime.as_ref().is_some_and(|lifetime| {
-        rotation::clearly_later(key.expires_at, after(key.created_at, lifetime.duration()))
-    })
-}
-
-/// How long before its end the manifest wants a key replaced.
-fn before(seen: &Seen) -> Option<rotation::Before> {
-    seen.object
-        .spec
-        .rotation
-        .renew_before
-        .as_ref()
-        .map(|before| match before {
-            RenewBefore::Period(period) => rotation::Before::Period(period.duration()),
-            RenewBefore::Percent(percent) => rotation::Before::Percent(*percent),
-        })
-}
-
-/// When the living key is due for replacement.
-pub(super) fn rotate_at(seen: &Seen, key: &Published) -> Timestamp {
-    rotation::due(key.created_at, key.expires_at, before(seen))
 }
 
 /// Opens an attempt when a key is wanted and nothing stands against it. `Err` says what does.
@@ -123,6 +78,9 @@ fn permitted(seen: &Seen, need: Need) -> Result<(), Stop> {
         return Err(Stop::plain(Reason::Suspended));
     }
     sensible(seen)?;
+    if need == Need::First {
+        timing::windows(seen)?;
+    }
     secret_is_free(seen)?;
     if let Err(why) = &object.templates {
         let message = format!("{why}. Correct spec.secret.data.");
@@ -219,7 +177,6 @@ pub(super) fn secret_is_free(seen: &Seen) -> Result<(), Stop> {
 /// What a manifest asks for that this version does not serve yet.
 fn not_supported_yet(spec: &ApiKeySpec) -> Option<&'static str> {
     [
-        (!spec.rotation.windows.is_empty(), "spec.rotation.windows"),
         (spec.secret.keep_previous, "spec.secret.keepPrevious"),
         (spec.secret.adopt, "spec.secret.adopt"),
         (!spec.restart.is_empty(), "spec.restart"),
@@ -237,7 +194,13 @@ pub(super) fn wanted_end(
     from: Timestamp,
 ) -> Result<rotation::End, Stop> {
     let wish = seen.object.spec.lifetime.as_ref().map(Period::duration);
-    rotation::end(wish, never_ends(seen), &seen.base.bounds, occasion, from)
+    rotation::end(
+        wish,
+        timing::never_ends(seen),
+        &seen.base.bounds,
+        occasion,
+        from,
+    )
 }
 
 /// What an earlier attempt still demands before the next may be opened.
@@ -268,7 +231,7 @@ fn open(seen: &Seen) -> Step {
     let end =
         || wanted_end(seen, Occasion::Replacement, seen.now).map_or(Timestamp::MAX, |end| end.at);
     Step::Open(Intent {
-        ends_at: never.then(|| never_ends(seen).unwrap_or_else(end)),
+        ends_at: never.then(|| timing::never_ends(seen).unwrap_or_else(end)),
         ..next_attempt(seen)
     })
 }

@@ -8,6 +8,7 @@
 //! | `keys` | what the facts say of the keys: current, replaced, stray |
 //! | `living` | a key that is wanted: the order of things |
 //! | `making` | whether another key is wanted, and what stands against it |
+//! | `timing` | when the living key is replaced |
 //! | `minting` | what is asked of the server, and what goes into the Secret |
 //! | `retiring` | the end of replaced keys and strays |
 //! | `ending` | a key that is not: expired, revoked, deleted, retained |
@@ -31,6 +32,7 @@ mod retiring;
 mod status;
 #[cfg(test)]
 mod tests;
+mod timing;
 
 use jiff::Timestamp;
 

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Freshness, Seen, Setback, Step, ending, keys, living, making};
+use super::{Freshness, Seen, Setback, Step, ending, keys, living, making, timing};
 use crate::api::conditions::{self, Finding, Reason, Status, Type};
 use crate::api::{ApiKeyStatus, CurrentKey, LastFailure, RetiringKey, RotationMode, time};
 use crate::plan::port::RemoteKey;
@@ -58,7 +58,7 @@ pub(super) fn wanted(seen: &Seen) -> ApiKeyStatus {
             .collect(),
         rotate_at: keys::current(seen)
             .filter(|_| living && !ends_with(seen))
-            .map(|key| time(making::rotate_at(seen, key))),
+            .map(|key| time(timing::rotate_at(seen, key))),
         last_handled_rotate: seen
             .secret
             .ours()
@@ -247,6 +247,9 @@ fn shortfall(seen: &Seen) -> Option<Stop> {
     if spec.suspend {
         return Some(Stop::plain(Reason::Suspended));
     }
+    if let Err(stop) = timing::windows(seen) {
+        return Some(stop);
+    }
     let asked = after(key.created_at, spec.lifetime.as_ref()?.duration());
     let clipped = rotation::clearly_later(asked, key.expires_at) && !ends_with(seen);
     clipped.then(|| Stop::plain(Reason::LifetimeClipped))
@@ -316,9 +319,10 @@ pub(super) fn wake(seen: &Seen) -> Timestamp {
             .map(|at| at.max(seen.now)),
         seen.pass.blind.then(|| after(seen.now, backoff::LONGEST)),
         not_before(seen).map(|(until, _)| until),
-        key.map(|key| making::rotate_at(seen, key)),
+        key.map(|key| timing::wakes_at(seen, key))
+            .filter(|at| *at > seen.now),
         key.map(|key| key.expires_at),
-        making::never_ends(seen),
+        timing::never_ends(seen),
         intent.map(keys::landed),
         making::paced(seen),
         seen.object.deleting.map(|since| after(since, LANDS_WITHIN)),

@@ -8,6 +8,7 @@ use crate::plan::key::{
 };
 use crate::plan::port::{AccountId, Effect, Fault, NewKey};
 use crate::plan::record::{Serial, Uid};
+use crate::plan::rotation;
 
 use super::stop;
 use crate::plan::key::tests::build::*;
@@ -355,6 +356,7 @@ fn failures_are_counted_per_spec_and_forgotten_when_the_work_is_done() {
 
 #[test]
 fn a_wake_is_after_now_and_not_after_what_is_due() {
+    let due = rotation::due(start(), start() + days(30), None, uid().as_str());
     let all = vec![
         ("new", seen(), RESYNC),
         ("an attempt is open", seen().intent(1, secs(20)), secs(40)),
@@ -363,7 +365,11 @@ fn a_wake_is_after_now_and_not_after_what_is_due() {
             seen().intent(1, mins(9)).failed(1, "Rejected", secs(0)),
             secs(2),
         ),
-        ("rotation", seen().settled(1, days(20) - secs(7)), secs(7)),
+        (
+            "rotation",
+            seen().settled(1, due.from.duration_since(start()) - secs(7)),
+            secs(7),
+        ),
         ("expiry", seen().settled(1, days(30) - secs(7)), secs(7)),
         (
             "overlap",

@@ -1,9 +1,19 @@
 //! A key that is to be replaced.
 
+use crate::api::Window;
 use crate::plan::key::{IntentSeen, Secret, Seen, minting, status};
 
 use super::{READY, check, ends};
 use crate::plan::key::tests::build::*;
+
+/// A window of an hour that opens by this schedule.
+fn windows(seen: &mut Seen, schedule: &str) {
+    seen.object.spec.rotation.windows = vec![Window {
+        schedule: schedule.to_owned(),
+        duration: "1h".parse().unwrap(),
+        time_zone: None,
+    }];
+}
 
 #[test]
 fn rotation() {
@@ -16,14 +26,47 @@ fn rotation() {
     let policy = |s: &mut Seen| s.base.bounds.max_lifetime = Some(days(7));
     check(vec![
         (
-            "two thirds of its life are not over",
-            old(days(20) - secs(1)).recorded(),
+            "two thirds of its life, less a tenth of the last, are not over",
+            old(days(19)).recorded(),
             "Idle",
             READY,
         ),
         (
             "two thirds of its life are over",
             old(days(20)),
+            "Open 2",
+            READY,
+        ),
+        (
+            "due, and no window is open",
+            old(days(20)).with(|s| windows(s, "0 12 30 6 *")).recorded(),
+            "Idle",
+            READY,
+        ),
+        (
+            "due, and a window is open",
+            old(days(20)).with(|s| windows(s, "0 * * * *")),
+            "Open 2",
+            READY,
+        ),
+        (
+            "due for so long that windows are not waited for",
+            old(days(28)).with(|s| windows(s, "0 12 30 6 *")),
+            "Open 2",
+            READY,
+        ),
+        (
+            "due, and the windows make no sense",
+            old(days(20)).with(|s| windows(s, "a b c d e")),
+            "Open 2",
+            "+Ready:Ready -UpToDate:Invalid",
+        ),
+        (
+            "asked for, and no window is open",
+            old(days(1)).with(|s| {
+                windows(s, "0 12 30 6 *");
+                s.object.rotate = Some("now".to_owned());
+            }),
             "Open 2",
             READY,
         ),
