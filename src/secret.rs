@@ -34,6 +34,23 @@ impl KeyMaterial {
     }
 }
 
+/// A digest of a Secret's entries, names and values in the order of the names: enough to tell
+/// whether somebody has changed one. The key among them is random, so nothing can be guessed by it.
+pub fn digest<'a>(entries: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> String {
+    let mut hash = Sha256::new();
+    for (name, value) in entries {
+        for part in [name.as_bytes(), value] {
+            hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hash.update(part);
+        }
+    }
+    let digest: [u8; 32] = hash.finalize().into();
+    digest
+        .first_chunk()
+        .map(|head| format!("{:032x}", u128::from_be_bytes(*head)))
+        .unwrap_or_default()
+}
+
 impl std::fmt::Debug for KeyMaterial {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("KeyMaterial(redacted)")

@@ -69,7 +69,11 @@ pub mod label {
     pub const CREDENTIAL: &str = "apikeys.dev/credential";
     /// The value of [`CREDENTIAL`] that offers.
     pub const OFFERED: &str = "true";
-    /// On the Secrets that we make, with the value [`OPERATOR`]: by it they are watched.
+    /// On the Secrets that hold a key of ours, with the value [`KEPT`]: by it they are watched.
+    pub const SECRET: &str = "apikeys.dev/secret";
+    /// The value of [`SECRET`].
+    pub const KEPT: &str = "true";
+    /// On the Secrets that we make, with the value [`OPERATOR`]: for people, and other tools.
     pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
     /// The value of [`MANAGED_BY`].
     pub const OPERATOR: &str = "apikey-operator";
@@ -104,6 +108,15 @@ pub mod annotation {
     pub const SHAPE: &str = "apikeys.dev/shape";
     /// On a Secret: the names of the entries that we wrote.
     pub const ENTRIES: &str = "apikeys.dev/entries";
+    /// On a Secret: a digest of the entries that we wrote, but for those of [`PREVIOUS`].
+    pub const DIGEST: &str = "apikeys.dev/digest";
+    /// On a Secret: the id of the replaced key that is kept in it, and the names of the entries that
+    /// hold it.
+    pub const PREVIOUS: &str = "apikeys.dev/previous";
+    /// On a Secret, set by people: the name of the ApiKey that may take it over.
+    pub const ADOPT_BY: &str = "apikeys.dev/adopt-by";
+    /// On a Secret: that it was taken over, and stays when its ApiKey goes.
+    pub const ADOPTED: &str = "apikeys.dev/adopted";
     /// On a Secret: id, serial and revokeAt of each replaced key.
     pub const RETIRING: &str = "apikeys.dev/retiring";
     /// On a Secret: the text of [`ROTATE`] that led to the key in it.

@@ -3,6 +3,8 @@
 //!
 //! No decision is taken here, nothing is tried twice, and no value of a Secret is in any error.
 
+mod workloads;
+
 use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -169,8 +171,9 @@ impl Cluster {
             .await
     }
 
-    /// Reads a Secret live, by name, with its values: for the credential of a connection alone.
-    pub(crate) async fn credential(&self, namespace: &str, name: &str) -> Answer<Option<Secret>> {
+    /// Reads a Secret live, by name, with its values: the credential of a connection, or a Secret of
+    /// ours whose values are kept or compared.
+    pub(crate) async fn values(&self, namespace: &str, name: &str) -> Answer<Option<Secret>> {
         self.get(Some(namespace), name).await
     }
 

@@ -2,8 +2,10 @@
 
 mod act;
 mod ground;
+mod restarting;
 mod secret;
 mod see;
+mod writing;
 
 use std::sync::Arc;
 
@@ -26,7 +28,7 @@ use super::{
 };
 use crate::api::{ApiKey, ApiKeyStatus, ServiceAccount, finalizer};
 use crate::metrics;
-use crate::plan::key::{Done, Freshness, Plan, Seen, Step, fold, plan};
+use crate::plan::key::{Done, Freshness, Plan, Seen, Step, Values, fold, plan};
 use crate::plan::record::{Nonce, Uid};
 use crate::secret::KeyMaterial;
 
@@ -43,8 +45,17 @@ pub(crate) struct Memory {
     patience: Option<Patience>,
     /// Since when the watches are behind our own writes.
     behind: Option<Timestamp>,
+    /// What a comparison of the Secret's values came to.
+    compared: Option<Compared>,
     /// What was said last of it.
     voice: Voice<ApiKeyStatus>,
+}
+
+/// What a comparison of the values of one version of a Secret came to.
+#[derive(Debug, Clone, PartialEq)]
+struct Compared {
+    version: String,
+    values: Values,
 }
 
 /// What a pass holds in its hands besides the facts.
@@ -58,6 +69,7 @@ struct Hands {
     username: String,
     /// The value of the key that was just minted: it exists nowhere else.
     value: Option<KeyMaterial>,
+    compared: Option<Compared>,
     voice: Voice<ApiKeyStatus>,
 }
 
@@ -128,7 +140,10 @@ fn whose(object: &ApiKey) -> Whose {
 
 impl Came for Done {
     fn worked(&self) -> bool {
-        !matches!(self, Self::Failed(_) | Self::Outrun(_))
+        !matches!(
+            self,
+            Self::Failed(_) | Self::Outrun(_) | Self::NotRestarted(..)
+        )
     }
 }
 
@@ -200,6 +215,7 @@ fn remember(memory: &mut Memory, seen: &Seen, hands: &Hands, wake: Timestamp) {
         .as_ref()
         .and_then(|secret| secret.metadata.resource_version.clone());
     memory.settled.clone_from(&seen.settled);
+    memory.compared.clone_from(&hands.compared);
     memory.voice.clone_from(&hands.voice);
     let met = seen.pass.setback.as_ref();
     let lasts = Patience::lasts(memory.patience.as_ref(), seen.object.generation, seen.now);
@@ -217,7 +233,7 @@ fn remember(memory: &mut Memory, seen: &Seen, hands: &Hands, wake: Timestamp) {
 /// The name of a step that changes something.
 fn label(step: &Step) -> Option<&'static str> {
     match step {
-        Step::Idle | Step::Refresh | Step::Look { .. } | Step::Rehearse(_) => None,
+        Step::Idle | Step::Refresh | Step::Look { .. } | Step::Compare | Step::Rehearse(_) => None,
         Step::Guard { .. } => Some("Guard"),
         Step::Open(_) => Some("Open"),
         Step::Mint(_) => Some("Mint"),
@@ -227,6 +243,7 @@ fn label(step: &Step) -> Option<&'static str> {
         Step::Revoke { .. } => Some("Revoke"),
         Step::Unpublish => Some("Unpublish"),
         Step::Amend(_) => Some("Amend"),
+        Step::Restart { .. } => Some("Restart"),
         Step::Retain(_) => Some("Retain"),
         Step::Remove => Some("Remove"),
         Step::Close => Some("Close"),

@@ -3,7 +3,7 @@
 //! Templates are a tenant's text: they get no loader, no environment, a bound on work and a bound
 //! on size, and an error that names the entry and the place but shows no value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::ByteString;
 use minijinja::syntax::SyntaxConfig;
@@ -12,9 +12,9 @@ use minijinja::{Environment, Error, UndefinedBehavior, context};
 use super::facts::{self, Rendering};
 use super::standing::Register;
 use crate::api::ApiKey;
-use crate::plan::marker::digest;
+use crate::plan::marker;
 use crate::plan::record::Uid;
-use crate::secret::KeyMaterial;
+use crate::secret::{KeyMaterial, digest};
 
 /// How many instructions the templates of all entries together may take.
 const FUEL: u64 = 20_000;
@@ -35,12 +35,45 @@ pub(crate) struct Values<'a> {
     pub serial: u64,
     /// When it ends, as RFC 3339.
     pub expires_at: &'a str,
+    /// The value of the replaced key that still works, where it is kept.
+    pub previous: Option<&'a KeyMaterial>,
+}
+
+/// What the entries that hold the previous key are called before the name of the entry.
+pub(crate) const PREVIOUS: &str = "PREVIOUS_";
+
+/// The entries of a Secret.
+#[derive(Default)]
+pub(crate) struct Entries {
+    /// All of them.
+    pub all: BTreeMap<String, ByteString>,
+    /// The names of those that hold the previous key, and go with it.
+    pub previous: BTreeSet<String>,
+}
+
+impl Entries {
+    /// A digest of those that stay as long as the key.
+    pub(crate) fn digest(&self) -> String {
+        let lasting = self
+            .all
+            .iter()
+            .filter(|(name, _)| !self.previous.contains(*name));
+        digest(lasting.map(|(name, value)| (name.as_str(), value.0.as_slice())))
+    }
 }
 
 /// The templates of one ApiKey's Secret, by entry.
 pub(crate) struct Templates<'a> {
     entries: BTreeMap<&'a str, &'a str>,
     shape: String,
+    keep_previous: KeepPrevious,
+}
+
+/// Whether the previous key is kept beside the current one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum KeepPrevious {
+    Yes,
+    No,
 }
 
 impl<'a> Templates<'a> {
@@ -55,27 +88,32 @@ impl<'a> Templates<'a> {
             .map(|(name, text)| (name.as_str(), text.as_str()))
             .collect();
         // The server's own entries are not part of it: they are not the author's wish.
-        let shape = digest(
-            &own.iter()
-                .flat_map(|(name, text)| [*name, *text])
-                .collect::<Vec<_>>(),
-        );
+        let mut wish: Vec<&str> = own.iter().flat_map(|(name, text)| [*name, *text]).collect();
+        let keep_previous = if object.spec.secret.keep_previous {
+            wish.push("keepPrevious");
+            KeepPrevious::Yes
+        } else {
+            KeepPrevious::No
+        };
+        let shape = marker::digest(&wish);
         let entries = if own.is_empty() {
             defaults.iter().copied().collect()
         } else {
             own
         };
-        Self { entries, shape }
-    }
-
-    /// The names of the entries.
-    pub(crate) fn names(&self) -> Vec<&'a str> {
-        self.entries.keys().copied().collect()
+        Self {
+            entries,
+            shape,
+            keep_previous,
+        }
     }
 
     /// Whether the templates render, tried with values that are none, and a digest of what its author wrote.
     pub(crate) fn try_out(&self) -> Rendering {
-        let dummy = KeyMaterial::new("not-a-key");
+        let (dummy, former) = (
+            KeyMaterial::new("not-a-key"),
+            KeyMaterial::new("not-that-key"),
+        );
         let values = Values {
             key: &dummy,
             id: "not-an-id",
@@ -83,18 +121,43 @@ impl<'a> Templates<'a> {
             username: "nobody",
             serial: 1,
             expires_at: "1970-01-01T00:00:00Z",
+            previous: Some(&former),
         };
+        let sound = |entries: &Entries| self.has_sense(entries, &dummy);
         Rendering {
-            templates: self.render(&values).map(|_| ()),
+            templates: self.render(&values).and_then(|entries| sound(&entries)),
             shape: self.shape.clone(),
         }
     }
 
-    /// The entries, rendered. Never logged.
-    pub(crate) fn render(
-        &self,
-        values: &Values<'_>,
-    ) -> Result<BTreeMap<String, ByteString>, String> {
+    /// That a previous key can be kept as the templates want it.
+    fn has_sense(&self, entries: &Entries, key: &KeyMaterial) -> Result<(), String> {
+        if self.keep_previous == KeepPrevious::No {
+            return entries.previous.first().map_or(Ok(()), |name| {
+                Err(format!(
+                    "Entry {name} of spec.secret.data shows `previous`, but spec.secret.keepPrevious is not set"
+                ))
+            });
+        }
+        if let Some(name) = entries.all.keys().find(|name| name.starts_with(PREVIOUS)) {
+            return Err(format!(
+                "Entry {name} of spec.secret.data has a name that spec.secret.keepPrevious needs"
+            ));
+        }
+        let plain = entries
+            .all
+            .values()
+            .any(|value| value.0 == key.expose().as_bytes());
+        if !entries.previous.is_empty() && !plain {
+            return Err(
+                "Some entry of spec.secret.data shows `previous`, which is read from an entry that is nothing but `{{ key }}`, and there is none".to_owned()
+            );
+        }
+        Ok(())
+    }
+
+    /// The entries, rendered; without those that show `previous` when there is none. Never logged.
+    pub(crate) fn render(&self, values: &Values<'_>) -> Result<Entries, String> {
         let mut environment = Environment::empty();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         let whole = SyntaxConfig::builder().keep_trailing_newline(true).build();
@@ -106,13 +169,20 @@ impl<'a> Templates<'a> {
             username => values.username,
             serial => values.serial,
             expiresAt => values.expires_at,
+            previous => values.previous.map(KeyMaterial::expose),
         };
-        let mut entries = BTreeMap::new();
+        let mut entries = Entries::default();
         let (mut length, mut fuel) = (0, FUEL);
         for (name, text) in &self.entries {
             environment.set_fuel(Some(fuel));
-            let template = environment.template_from_str(text);
-            let captured = template.and_then(|template| template.render_captured(&context));
+            let template = environment
+                .template_from_str(text)
+                .map_err(|error| complaint(name, &error))?;
+            let of_previous = template.undeclared_variables(false).contains("previous");
+            if of_previous && values.previous.is_none() {
+                continue;
+            }
+            let captured = template.render_captured(&context);
             let captured = captured.map_err(|error| complaint(name, &error))?;
             fuel = captured.state().fuel_levels().map_or(0, |(_, left)| left);
             let rendered = captured.into_output();
@@ -122,7 +192,11 @@ impl<'a> Templates<'a> {
                     "The entries of spec.secret.data are longer than {LONGEST} bytes"
                 ));
             }
-            entries.insert((*name).to_owned(), ByteString(rendered.into_bytes()));
+            let value = ByteString(rendered.into_bytes());
+            entries.all.insert((*name).to_owned(), value);
+            if of_previous {
+                entries.previous.insert((*name).to_owned());
+            }
         }
         Ok(entries)
     }
@@ -188,8 +262,9 @@ mod tests {
             username: "team-a.ci",
             serial: 3,
             expires_at: "2026-12-23T16:01:07Z",
+            previous: None,
         };
-        let mut entries = Templates::of(&object, &[]).render(&values)?;
+        let mut entries = Templates::of(&object, &[]).render(&values)?.all;
         Ok(String::from_utf8(entries.remove("entry").unwrap().0).unwrap())
     }
 
@@ -261,10 +336,41 @@ mod tests {
     }
 
     #[test]
+    fn a_previous_key_is_kept_only_as_it_can_be() {
+        let worth = |data: serde_json::Value, keep: bool| {
+            let mut object = object(&data);
+            object.spec.secret.keep_previous = keep;
+            Templates::of(&object, &[]).try_out().templates
+        };
+        let both = serde_json::json!({"key": "{{ key }}", "old": "{{ previous }}"});
+        assert_eq!(worth(both.clone(), true), Ok(()));
+        for (data, keep, why) in [
+            (both, false, "keepPrevious is not set"),
+            (
+                serde_json::json!({"a": "k={{ key }}", "b": "{{ previous }}"}),
+                true,
+                "nothing but",
+            ),
+            (
+                serde_json::json!({"a": "{{ key }}", "PREVIOUS_a": "b"}),
+                true,
+                "has a name",
+            ),
+        ] {
+            let refused = worth(data, keep).unwrap_err();
+            assert!(refused.contains(why), "{refused}");
+        }
+    }
+
+    #[test]
     fn entries_of_a_server_are_no_wish_of_an_author() {
         let defaults: &[_] = &[("OCTOPUS_URL", "{{ url }}")];
         let bare = object(&serde_json::json!({}));
-        assert_eq!(Templates::of(&bare, defaults).names(), ["OCTOPUS_URL"]);
+        assert!(
+            Templates::of(&bare, defaults)
+                .entries
+                .contains_key("OCTOPUS_URL")
+        );
         assert_eq!(
             Templates::of(&bare, defaults).try_out(),
             Templates::of(&bare, &[]).try_out()
@@ -274,6 +380,7 @@ mod tests {
             Templates::of(&own, defaults).try_out().shape,
             Templates::of(&bare, &[]).try_out().shape
         );
-        assert_eq!(Templates::of(&own, defaults).names(), ["a"]);
+        let own = Templates::of(&own, defaults);
+        assert!(own.entries.into_keys().eq(["a"]));
     }
 }

@@ -216,7 +216,7 @@ pub(crate) fn watch(
         follow::<Guarded<ClusterDeployServer>>(Api::all(client.clone()), all.clone());
     let (secrets, secrets_events) = follow::<PartialObjectMeta<Secret>>(
         Api::all(client.clone()),
-        labelled(label::MANAGED_BY, label::OPERATOR),
+        labelled(label::SECRET, label::KEPT),
     );
     let (credentials, credentials_events) = follow::<PartialObjectMeta<Secret>>(
         Api::all(client.clone()),

@@ -9,7 +9,9 @@ mod cost;
 mod counting;
 mod ending;
 mod making;
+mod restarting;
 mod rotating;
+mod secrets;
 mod trouble;
 
 use crate::ladder::Rung;
@@ -29,6 +31,8 @@ pub(crate) fn rung() -> Rung {
     let tests = [
         making::tests(),
         rotating::tests(),
+        secrets::tests(),
+        restarting::tests(),
         ending::tests(),
         accounts::tests(),
         trouble::tests(),
@@ -69,6 +73,20 @@ async fn connect(scene: &Scene) -> Result<()> {
         .until_ready(&Address::server("octopus"), MINUTE)
         .await?;
     Ok(())
+}
+
+/// Has a key replaced, and waits until it is.
+async fn rotate(scene: &Scene, name: &str, text: &str) -> Result<()> {
+    let id = move |scene: &Scene| scene.published(TEAM, name).map(|key| key.id);
+    let before = id(scene);
+    let ask = json!({"metadata": {"annotations": {"apikeys.dev/rotate": text}}});
+    scene.patch(&Address::key(name), ask).await?;
+    let another = |scene: &Scene| {
+        scene
+            .published(TEAM, name)
+            .is_some_and(|key| Some(key) != before)
+    };
+    scene.until("another key", MINUTE, another).await.map(drop)
 }
 
 /// Applies connection and account.

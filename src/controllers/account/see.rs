@@ -262,7 +262,7 @@ fn records(ctx: &Ctx, key: &ApiKey) -> Records {
         .stores
         .secrets
         .get(&ObjectRef::new(name).within(&key.namespace().unwrap_or_default()));
-    let facts = facts::secret(secret.as_deref(), key, &ctx.claim.installation);
+    let facts = facts::secret::facts(secret.as_deref(), key, &ctx.claim.installation);
     let held = facts.ours();
     let current = status
         .and_then(|status| status.current.as_ref())

@@ -47,7 +47,7 @@ pub(super) async fn authorities(
                 .await?
         }
         CaKind::Secret => {
-            let secret = ctx.cluster.credential(home, &reference.name).await?;
+            let secret = ctx.cluster.values(home, &reference.name).await?;
             entry(secret, &reference.key).and_then(|bytes| String::from_utf8(bytes).ok())
         }
     };
@@ -106,7 +106,7 @@ pub(super) async fn credential(
         return Ok(Err(Stop::plain(Reason::NotSupportedYet)));
     };
     let reference = &value.secret_ref;
-    let secret = ctx.cluster.credential(home, &reference.name).await?;
+    let secret = ctx.cluster.values(home, &reference.name).await?;
     let text = entry(secret, &reference.key).and_then(|bytes| String::from_utf8(bytes).ok());
     let text = text
         .map(|text| text.trim().to_owned())

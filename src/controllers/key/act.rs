@@ -6,8 +6,10 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 use tokio::time::sleep;
 
-use super::secret::{amend, publish, rehearse, unpublish};
+use super::restarting::restart;
+use super::secret::{amend, compare, unpublish};
 use super::see::{object_facts, secret_facts};
+use super::writing::{publish, rehearse};
 use super::{Hands, forget, live};
 use crate::api::conditions::Reason;
 use crate::api::{ApiKey, ServiceAccount, annotation, finalizer};
@@ -34,6 +36,7 @@ pub(super) async fn act(ctx: &Ctx, seen: &Seen, hands: &mut Hands, step: &Step) 
         Step::Idle => Outcome::Stale,
         Step::Refresh => refresh(ctx, hands).await,
         Step::Look { newer_than } => look(ctx, seen, hands, *newer_than).await,
+        Step::Compare => compare(ctx, hands).await,
         Step::Guard { intent } => {
             let annotations = intent
                 .iter()
@@ -71,6 +74,7 @@ pub(super) async fn act(ctx: &Ctx, seen: &Seen, hands: &mut Hands, step: &Step) 
         Step::Revoke { id, .. } => revoke(ctx, seen, hands, id).await,
         Step::Unpublish => unpublish(ctx, hands).await,
         Step::Amend(amendment) => amend(ctx, hands, *amendment).await,
+        Step::Restart { workload, since } => restart(ctx, hands, workload, *since).await,
         Step::Retain(ids) => retain_keys(ctx, hands, ids).await,
         Step::Remove => match ctx.cluster.delete::<ApiKey>(&hands.object.metadata).await {
             Ok(()) => Outcome::Done(Done::Over),

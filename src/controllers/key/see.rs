@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::api::PartialObjectMeta;
@@ -15,7 +15,7 @@ use crate::api::ApiKey;
 use crate::controllers::cluster::Answer;
 use crate::controllers::standing::Place;
 use crate::controllers::{Ctx, Patience, facts, is_older};
-use crate::plan::key::{Freshness, Pass, Seen};
+use crate::plan::key::{self, Freshness, Pass, Seen};
 use crate::plan::record::Nonce;
 use crate::plan::rotation::after;
 
@@ -111,6 +111,7 @@ pub(super) fn see(
         url: ground.url,
         username: ground.username,
         value: None,
+        compared: memory.compared.clone(),
         voice: memory.voice.clone(),
     };
     let seen = Seen {
@@ -128,14 +129,46 @@ pub(super) fn see(
     Some((seen, hands))
 }
 
-pub(super) fn object_facts(ctx: &Ctx, object: &ApiKey) -> crate::plan::key::Object {
-    facts::api_key(object, ctx.stamp, ctx.memories.renderings.of(object))
+pub(super) fn object_facts(ctx: &Ctx, object: &ApiKey) -> key::Object {
+    let rendering = ctx.memories.renderings.of(object);
+    facts::api_key(object, ctx.stamp, rendering, kin(ctx, object))
 }
 
-pub(super) fn secret_facts(ctx: &Ctx, hands: &Hands) -> crate::plan::key::Secret {
-    facts::secret(
+/// When the keys of other ApiKeys were made that restart one of the same workloads.
+fn kin(ctx: &Ctx, object: &ApiKey) -> Vec<Timestamp> {
+    let workloads = &object.spec.restart;
+    if workloads.is_empty() {
+        return Vec::new();
+    }
+    let made = |other: &ApiKey| {
+        let same = other.namespace() == object.namespace()
+            && other.metadata.uid != object.metadata.uid
+            && other
+                .spec
+                .restart
+                .iter()
+                .any(|workload| workloads.contains(workload));
+        let status = other.status.as_ref().filter(|_| same)?;
+        Some(status.current.as_ref()?.created_at.0)
+    };
+    let others = ctx.stores.keys.state();
+    others
+        .iter()
+        .filter_map(|other| made(other.0.as_ref().ok()?))
+        .collect()
+}
+
+pub(super) fn secret_facts(ctx: &Ctx, hands: &Hands) -> key::Secret {
+    let mut secret = facts::secret::facts(
         hands.secret.as_ref(),
         &hands.object,
         &ctx.claim.installation,
-    )
+    );
+    if let key::Secret::Ours(held) = &mut secret
+        && let Some(compared) = &hands.compared
+        && compared.version == held.resource_version
+    {
+        held.values = compared.values;
+    }
+    secret
 }

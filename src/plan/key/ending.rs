@@ -82,7 +82,7 @@ pub(super) fn next(seen: &Seen, cause: Cause) -> Result<Option<Step>, Stop> {
             ));
         }
         Secret::Ours(_) => return Ok(Some(Step::Unpublish)),
-        Secret::Absent | Secret::Foreign(_) => {}
+        Secret::Absent | Secret::Offered | Secret::Foreign(_) => {}
     }
     if keys::never_began(seen) {
         return Ok(None);

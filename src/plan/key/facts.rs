@@ -77,6 +77,8 @@ pub struct Object {
     pub templates: Result<(), String>,
     /// A digest of what the data of its Secret is made from.
     pub shape: String,
+    /// When the keys of other ApiKeys were made that restart one of the same workloads.
+    pub kin: Vec<Timestamp>,
 }
 
 impl Object {
@@ -166,6 +168,8 @@ pub enum Ledger {
 pub enum Secret {
     /// There is none.
     Absent,
+    /// There is one that is not ours, and its owner offers it to this ApiKey, which wants it.
+    Offered,
     /// There is one, and it is not ours; why we think so.
     Foreign(String),
     /// There is one, and it is ours.
@@ -177,7 +181,7 @@ impl Secret {
     pub fn ours(&self) -> Option<&Held> {
         match self {
             Self::Ours(held) => Some(held),
-            Self::Absent | Self::Foreign(_) => None,
+            Self::Absent | Self::Offered | Self::Foreign(_) => None,
         }
     }
 
@@ -204,6 +208,21 @@ pub struct Held {
     pub dress: Dress,
     /// Whether it goes when the ApiKey goes.
     pub owner: Owner,
+    /// The replaced key whose value it keeps beside the current one.
+    pub previous: Option<KeyId>,
+    /// Whether its entries are those that we wrote.
+    pub values: Values,
+}
+
+/// Whether the entries of a Secret are those that we wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Values {
+    /// They are.
+    Ours,
+    /// Another field manager has written some of them: they must be compared.
+    Touched,
+    /// They are not: the key's value is lost.
+    Spoilt,
 }
 
 /// Whether a Secret goes when its ApiKey goes.
@@ -211,8 +230,10 @@ pub struct Held {
 pub enum Owner {
     /// The ApiKey owns it: Kubernetes collects it.
     ApiKey,
-    /// Nobody owns it.
+    /// Nobody owns it: a backup brought it back.
     Nobody,
+    /// Somebody else's it was, and it stays: only our entries go.
+    Adopted,
 }
 
 /// Whether a Secret's labels and annotations are as the manifest has them.

@@ -22,6 +22,11 @@ pub fn fold(mut seen: Seen, step: &Step, done: Done) -> Seen {
             seen.freshness = Freshness::Cached;
             seen.list = Some(list);
         }
+        Done::Compared(values) => {
+            if let Secret::Ours(held) = &mut seen.secret {
+                held.values = values;
+            }
+        }
         Done::Written(object) => written(&mut seen, step, *object),
         Done::Rehearsed {
             secret,
@@ -52,6 +57,8 @@ pub fn fold(mut seen: Seen, step: &Step, done: Done) -> Seen {
         Done::Revoked(id) => revoked(&mut seen, id),
         Done::Unpublished => unpublished(&mut seen),
         Done::Amended(held) => seen.secret = Secret::Ours(held),
+        Done::Restarted(restarted) => seen.pass.restarted.push(restarted),
+        Done::NotRestarted(workload, why) => seen.pass.unrestarted.push((workload, why)),
         Done::Retained(ids) => seen.base.ledger = Ledger::Present(ids),
         Done::Over => {}
         Done::Failed(setback) => failed(&mut seen, step, setback),

@@ -3,7 +3,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Finalizer, Freshness, IntentSeen, Published, Seen};
+use super::{Finalizer, Freshness, IntentSeen, Published, Seen, Values};
 use crate::plan::marker::{self, Marker};
 use crate::plan::port::{KeyId, List, RemoteKey};
 use crate::plan::record::{Intent, Retiring, Serial};
@@ -58,9 +58,18 @@ pub(super) fn shows(seen: &Seen, published: &Published) -> bool {
 
 /// The key that the Secret holds, as long as nothing speaks against it.
 pub(super) fn current(seen: &Seen) -> Option<&Published> {
-    seen.secret
-        .published()
-        .filter(|key| stands(seen, key) && key.expires_at > seen.now)
+    let held = seen.secret.ours()?;
+    held.published.as_ref().filter(|key| {
+        held.values != Values::Spoilt && stands(seen, key) && ends_at(seen, key) > seen.now
+    })
+}
+
+/// When a published key ends: as its Secret says, or sooner when a list shows that somebody has
+/// brought its end nearer.
+pub(super) fn ends_at(seen: &Seen, key: &Published) -> Timestamp {
+    let listed = own(seen).find(|(listed, _)| listed.id == key.id);
+    let end = listed.and_then(|(listed, _)| listed.expires_at);
+    end.map_or(key.expires_at, |end| end.min(key.expires_at))
 }
 
 /// The key that the next one replaces: also one that has expired, which is then cleared away.

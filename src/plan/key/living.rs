@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::{
-    Amendment, Attempt, Dress, Finalizer, Seen, Stage, Step, Why, keys, making, minting, retiring,
-    status,
+    Amendment, Attempt, Dress, Finalizer, Seen, Stage, Step, Values, Why, keys, making, minting,
+    restarting, retiring, status,
 };
 use crate::api::{Period, RotationMode};
 use crate::plan::record::Intent;
@@ -55,8 +55,11 @@ fn mirror(seen: &Seen) -> Option<Step> {
 /// What is to be done beyond the mirror, patience aside.
 pub(super) fn effect(seen: &Seen) -> Option<Step> {
     guard(seen)
+        .or_else(|| compare(seen))
         .or_else(|| retiring::retire(seen))
         .or_else(|| making::make(seen).unwrap_or_default())
+        .or_else(|| retiring::forget(seen))
+        .or_else(|| restarting::restart(seen))
         .or_else(|| dress(seen))
         .or_else(|| retiring::look(seen))
         .or_else(|| retiring::sweep(seen))
@@ -100,6 +103,12 @@ fn with_its_end(seen: &Seen) -> Option<Intent> {
         ends_at: Some(ends_at),
         ..intent
     })
+}
+
+/// Compares the Secret's values with what we wrote, once another field manager has written some.
+fn compare(seen: &Seen) -> Option<Step> {
+    let held = seen.secret.ours()?;
+    (held.values == Values::Touched && !seen.object.spec.suspend).then_some(Step::Compare)
 }
 
 /// Puts labels and annotations right.

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::keys::{CLOCKS, complete, current, had_attempt, had_key, landed, list};
 use super::{IntentSeen, Published, Secret, Seen, Step, keys, minting, timing};
 use crate::api::conditions::Reason;
-use crate::api::{ApiKeySpec, Period, RotationMode};
+use crate::api::{ApiKeySpec, Period, RotationMode, annotation};
 use crate::plan::Stop;
 use crate::plan::marker;
 use crate::plan::record::{Intent, Serial};
@@ -162,10 +162,15 @@ fn sensible(seen: &Seen) -> Result<(), Stop> {
 pub(super) fn secret_is_free(seen: &Seen) -> Result<(), Stop> {
     let name = seen.object.secret_name();
     let message = match &seen.secret {
-        Secret::Absent => return Ok(()),
+        Secret::Absent | Secret::Offered => return Ok(()),
         Secret::Ours(held) if !held.deleting => return Ok(()),
         Secret::Ours(_) => format!(
             "Secret {name} is being deleted, and somebody's finalizer holds it. Remove that finalizer."
+        ),
+        Secret::Foreign(why) if seen.object.spec.secret.adopt => format!(
+            "Secret {name} is not this ApiKey's: {why}. Have it taken over by the annotation {}: {} on the Secret, or name another one in a new ApiKey.",
+            annotation::ADOPT_BY,
+            seen.object.name
         ),
         Secret::Foreign(why) => format!(
             "Secret {name} is not this ApiKey's: {why}. Delete that Secret, or name another one in a new ApiKey."
@@ -177,9 +182,6 @@ pub(super) fn secret_is_free(seen: &Seen) -> Result<(), Stop> {
 /// What a manifest asks for that this version does not serve yet.
 fn not_supported_yet(spec: &ApiKeySpec) -> Option<&'static str> {
     [
-        (spec.secret.keep_previous, "spec.secret.keepPrevious"),
-        (spec.secret.adopt, "spec.secret.adopt"),
-        (!spec.restart.is_empty(), "spec.restart"),
         (spec.stack_storm.is_some(), "spec.stackStorm"),
         (spec.elasticsearch.is_some(), "spec.elasticsearch"),
     ]

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use super::keys::{predecessor, retiring};
-use super::{Errand, Publication, Published, Seen, Setback, Step, making};
+use super::{Errand, Publication, Published, Seen, Setback, Step, keys, making};
 use crate::api::conditions::Reason;
 use crate::plan::fault::Retry;
 use crate::plan::marker::{self, Marker, NamespaceHash, Words};
@@ -156,7 +156,14 @@ pub(super) fn publication(seen: &Seen, intent: &Intent, key: &Published) -> Publ
         published: key.clone(),
         retiring: replaced,
         rotate_handled: seen.object.rotate.clone(),
+        previous: previous(seen),
     }
+}
+
+/// The key whose value stays in the Secret beside the new one: the one that was current.
+fn previous(seen: &Seen) -> Option<KeyId> {
+    let kept = keys::current(seen).filter(|_| seen.object.spec.secret.keep_previous);
+    kept.map(|key| key.id.clone())
 }
 
 /// The key that status remembers, when the Secret that held it is gone.

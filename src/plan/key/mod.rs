@@ -10,6 +10,7 @@
 //! | `making` | whether another key is wanted, and what stands against it |
 //! | `timing` | when the living key is replaced |
 //! | `minting` | what is asked of the server, and what goes into the Secret |
+//! | `restarting` | the workloads that read the key when they start |
 //! | `retiring` | the end of replaced keys and strays |
 //! | `ending` | a key that is not: expired, revoked, deleted, retained |
 //! | `status` | the mirror for people |
@@ -28,6 +29,7 @@ mod living;
 mod making;
 mod minting;
 mod pass;
+mod restarting;
 mod retiring;
 mod status;
 #[cfg(test)]
@@ -41,7 +43,7 @@ pub use pass::*;
 
 use super::port::{KeyId, Order};
 use super::record::{Intent, Retiring};
-use crate::api::ApiKeyStatus;
+use crate::api::{ApiKeyStatus, Workload};
 
 /// One remote effect, or none.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,6 +57,8 @@ pub enum Step {
         /// The list must have begun strictly later.
         newer_than: Timestamp,
     },
+    /// Read the Secret's values live, and compare them with what we wrote.
+    Compare,
     /// Put the finalizer back, and write the intent anew where its end has changed.
     Guard {
         /// The intent as it shall be, when it is to be written.
@@ -80,10 +84,17 @@ pub enum Step {
         /// Why.
         why: Why,
     },
-    /// Take the Secret away.
+    /// Take the Secret away, or our entries out of one that was adopted.
     Unpublish,
     /// Change what the Secret says of itself, never its current value.
     Amend(Amendment),
+    /// Restart one workload, unless that has been done since.
+    Restart {
+        /// Which.
+        workload: Workload,
+        /// A restart from then on, whoever asked for it, has read the Secret as it is.
+        since: Timestamp,
+    },
     /// Note on the ServiceAccount which keys stay.
     Retain(Vec<KeyId>),
     /// Delete the ApiKey, long after it has ended.
@@ -112,6 +123,8 @@ pub struct Publication {
     pub retiring: Vec<Retiring>,
     /// The rotation request that this key answers.
     pub rotate_handled: Option<String>,
+    /// The replaced key whose value is kept beside the new one.
+    pub previous: Option<KeyId>,
 }
 
 /// What is changed on a Secret whose value stays.
@@ -121,6 +134,8 @@ pub enum Amendment {
     Dress,
     /// No owner any more: the Secret outlives its ApiKey.
     Release,
+    /// No value of the replaced key any more.
+    Previous,
 }
 
 /// The answer of the planner.

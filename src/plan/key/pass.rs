@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Base, Held, Object, Published, Secret};
+use super::{Base, Held, Object, Published, Secret, Values};
+use crate::api::{Restarted, Workload};
 use crate::plan::Stop;
 use crate::plan::fault::Retry;
 use crate::plan::port::{AccountId, Effect, Fault, KeyId, List, NewKey, Order, ServerIdentity};
@@ -29,6 +30,10 @@ pub struct Pass {
     pub proven_at: Option<Timestamp>,
     /// The keys that it has revoked.
     pub revoked: Vec<KeyId>,
+    /// The workloads that it has restarted, or found restarted.
+    pub restarted: Vec<Restarted>,
+    /// The workloads that cannot be restarted, and why.
+    pub unrestarted: Vec<(Workload, Stop)>,
     /// Whether a list that nothing urgent waits for could not be had.
     pub blind: bool,
     /// Whether the status could not be written: the pass is over.
@@ -47,6 +52,8 @@ impl Pass {
             refreshed_at: None,
             proven_at: None,
             revoked: Vec::new(),
+            restarted: Vec::new(),
+            unrestarted: Vec::new(),
             blind: false,
             unrecorded: false,
         }
@@ -138,6 +145,8 @@ pub enum Done {
     },
     /// The account's keys.
     Looked(List),
+    /// The Secret's values were compared with what we wrote.
+    Compared(Values),
     /// The write on the ApiKey was taken (Guard, Open, Record).
     Written(Box<Object>),
     /// The Secret's write would be taken.
@@ -164,6 +173,10 @@ pub enum Done {
     Unpublished,
     /// The Secret was changed.
     Amended(Held),
+    /// A workload was restarted, just now or before.
+    Restarted(Restarted),
+    /// A workload cannot be restarted, and why: people read it, and nothing else waits for it.
+    NotRestarted(Workload, Stop),
     /// The keys that stay are noted.
     Retained(Vec<KeyId>),
     /// The ApiKey is deleted, or its finalizer is off: nothing follows.

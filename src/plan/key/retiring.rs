@@ -1,7 +1,7 @@
 //! The end of replaced keys and of strays, and the look at the server that it takes.
 
 use super::keys::{self, CLOCKS, current, list, list_knows, made_at, shows};
-use super::{Freshness, Seen, Step, Why};
+use super::{Amendment, Freshness, Seen, Step, Why};
 use crate::plan::REVOKE_AFTER;
 use crate::plan::port::KeyId;
 use crate::plan::record::Retiring;
@@ -30,7 +30,21 @@ pub(super) fn retire(seen: &Seen) -> Option<Step> {
     seen.base.server.as_ref().ok()?;
     current(seen).filter(|key| shows(seen, key))?;
     let due = due(seen).find(|key| settled(seen, &key.id))?;
-    revoke(seen, &due.id, Why::Retired)
+    let revoke = revoke(seen, &due.id, Why::Retired)?;
+    // Nobody shall find a dead key in the slot of the previous one.
+    let kept = seen.secret.ours()?.previous.as_ref() == Some(&due.id);
+    Some(match revoke {
+        Step::Revoke { .. } if kept => Step::Amend(Amendment::Previous),
+        step => step,
+    })
+}
+
+/// Takes the value of a replaced key out of the Secret once that key has ended.
+pub(super) fn forget(seen: &Seen) -> Option<Step> {
+    let held = seen.secret.ours().filter(|held| !held.deleting)?;
+    let previous = held.previous.as_ref()?;
+    let lives = keys::retiring(seen).iter().any(|key| key.id == *previous);
+    (!lives).then_some(Step::Amend(Amendment::Previous))
 }
 
 /// The replaced keys whose time has come.

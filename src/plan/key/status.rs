@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Freshness, Seen, Setback, Step, ending, keys, living, making, timing};
+use super::{Freshness, Seen, Setback, Step, ending, keys, living, making, restarting, timing};
 use crate::api::conditions::{self, Finding, Reason, Status, Type};
 use crate::api::{ApiKeyStatus, CurrentKey, LastFailure, RetiringKey, RotationMode, time};
 use crate::plan::port::RemoteKey;
@@ -66,7 +66,7 @@ pub(super) fn wanted(seen: &Seen) -> ApiKeyStatus {
         finished_at: ended.then(|| finished_at(seen)),
         failures,
         last_failure,
-        restarted: before.restarted.clone(),
+        restarted: restarting::restarted(seen),
     }
 }
 
@@ -96,7 +96,7 @@ fn current(seen: &Seen) -> Option<CurrentKey> {
         nonce: key.nonce.to_string(),
         hint: same.and_then(|mirror| mirror.hint.clone()),
         created_at: time(key.created_at),
-        expires_at: Some(time(key.expires_at)),
+        expires_at: Some(time(keys::ends_at(seen, key))),
         proven_at: same
             .and_then(|mirror| mirror.proven_at.clone())
             .or_else(|| seen.pass.proven_at.map(time)),
@@ -250,6 +250,9 @@ fn shortfall(seen: &Seen) -> Option<Stop> {
     if let Err(stop) = timing::windows(seen) {
         return Some(stop);
     }
+    if let Some(stop) = restarting::refused(seen) {
+        return Some(stop.clone());
+    }
     let asked = after(key.created_at, spec.lifetime.as_ref()?.duration());
     let clipped = rotation::clearly_later(asked, key.expires_at) && !ends_with(seen);
     clipped.then(|| Stop::plain(Reason::LifetimeClipped))
@@ -321,10 +324,11 @@ pub(super) fn wake(seen: &Seen) -> Timestamp {
         not_before(seen).map(|(until, _)| until),
         key.map(|key| timing::wakes_at(seen, key))
             .filter(|at| *at > seen.now),
-        key.map(|key| key.expires_at),
+        key.map(|key| keys::ends_at(seen, key)),
         timing::never_ends(seen),
         intent.map(keys::landed),
         making::paced(seen),
+        restarting::due(seen),
         seen.object.deleting.map(|since| after(since, LANDS_WITHIN)),
         keys::list(seen).map(|list| after(list.began, seen.base.resync)),
         ending::removal(seen),

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::{Published, Seen, making};
+use super::{Published, Seen, keys, making};
 use crate::api::conditions::Reason;
 use crate::api::{RenewBefore, RotationMode};
 use crate::plan::Stop;
@@ -19,7 +19,7 @@ pub(super) fn worn(seen: &Seen, key: &Published) -> bool {
     let last = never_ends(seen).is_some_and(|end| !rotation::clearly_later(end, key.expires_at));
     let longer = || {
         making::wanted_end(seen, Occasion::Replacement, seen.now)
-            .is_ok_and(|end| rotation::clearly_later(end.at, key.expires_at))
+            .is_ok_and(|end| rotation::clearly_later(end.at, keys::ends_at(seen, key)))
     };
     !last && (too_long || longer())
 }
@@ -46,7 +46,7 @@ fn due(seen: &Seen, key: &Published) -> rotation::Due {
     });
     rotation::due(
         key.created_at,
-        key.expires_at,
+        keys::ends_at(seen, key),
         before,
         seen.object.uid.as_str(),
     )

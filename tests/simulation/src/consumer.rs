@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use crate::effect::Process;
-use crate::manifests::{Address, key_of};
+use crate::manifests::{Address, key_of, previous_of};
 use crate::scene::Scene;
 use crate::wire::HOST;
 
@@ -21,6 +21,8 @@ pub enum Habit {
     Once,
     /// Whenever its key is refused.
     Again,
+    /// At every use, the current key first and then the one in the other slot.
+    Slots,
 }
 
 /// Uses the key of a Secret for ever.
@@ -34,6 +36,10 @@ pub(crate) async fn consume(
     let mut value: Option<String> = None;
     loop {
         sleep(every).await;
+        if habit == Habit::Slots {
+            slots(scene, namespace, secret).await;
+            continue;
+        }
         let read = || {
             scene
                 .get(&Address::secret(namespace, secret))
@@ -54,7 +60,23 @@ pub(crate) async fn consume(
                 "a consumer who read Secret {secret} once is refused"
             )),
             Habit::Again => again(scene, namespace, secret, read()).await,
-            Habit::Once => {}
+            Habit::Once | Habit::Slots => {}
+        }
+    }
+}
+
+/// One of the keys in the Secret must work, whichever is tried first.
+async fn slots(scene: &Scene, namespace: &str, secret: &str) {
+    let Some(read) = scene.get(&Address::secret(namespace, secret)) else {
+        return;
+    };
+    for key in [previous_of(&read), key_of(&read)].into_iter().flatten() {
+        if use_it(scene, &key).await == Some(StatusCode::UNAUTHORIZED)
+            && !scene.witness.may_refuse(&key)
+        {
+            scene.complain(format!(
+                "a slot of Secret {secret} holds a key that is refused"
+            ));
         }
     }
 }

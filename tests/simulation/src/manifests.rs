@@ -43,7 +43,7 @@ struct Served {
 }
 
 const OURS: &str = "/apis/apikeys.dev/v1alpha1";
-const SERVED: [Served; 6] = [
+const SERVED: [Served; 7] = [
     Served {
         kind: "Namespace",
         root: "/api/v1",
@@ -80,6 +80,12 @@ const SERVED: [Served; 6] = [
         plural: "clusterdeployservers",
         resource: SHOWN[4],
     },
+    Served {
+        kind: "Deployment",
+        root: "/apis/apps/v1",
+        plural: "deployments",
+        resource: "deployments.apps",
+    },
 ];
 
 impl Address {
@@ -111,6 +117,11 @@ impl Address {
     /// A namespace.
     pub fn namespace(name: &str) -> Self {
         Self::new(0, "", name)
+    }
+
+    /// A Deployment of the team.
+    pub fn deployment(name: &str) -> Self {
+        Self::new(6, TEAM, name)
     }
 
     /// A Secret.
@@ -212,9 +223,32 @@ pub fn key(name: &str, more: Value) -> Value {
     })
 }
 
+/// A workload of the team.
+pub fn deployment(name: &str) -> Value {
+    let labels = json!({"app": name});
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": name, "namespace": TEAM},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [{"name": name, "image": name}]},
+            },
+        },
+    })
+}
+
 /// The value of the key that a Secret holds.
 pub fn key_of(secret: &Value) -> Option<String> {
     let value = STANDARD.decode(secret["data"][ENTRY].as_str()?).ok()?;
+    String::from_utf8(value).ok()
+}
+
+/// The value of the replaced key that a Secret keeps.
+pub fn previous_of(secret: &Value) -> Option<String> {
+    let entry = format!("PREVIOUS_{ENTRY}");
+    let value = STANDARD.decode(secret["data"][entry].as_str()?).ok()?;
     String::from_utf8(value).ok()
 }
 

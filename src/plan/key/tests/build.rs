@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::api::{ApiKeySpec, ApiKeyStatus, CurrentKey, LastFailure, RetiringKey, time};
 use crate::plan::key::{
     Base, Dress, Finalizer, Freshness, Held, IntentSeen, Ledger, Object, Owner, Pass, Plan,
-    Published, Reach, Secret, Seen, Step, plan, status,
+    Published, Reach, Secret, Seen, Step, Values, plan, status,
 };
 use crate::plan::marker::{Installation, Marker, NamespaceHash};
 use crate::plan::port::{
@@ -152,6 +152,7 @@ pub(super) fn object(spec: &str) -> Object {
         status: ApiKeyStatus::default(),
         templates: Ok(()),
         shape: "shape".to_owned(),
+        kin: Vec::new(),
     }
 }
 
@@ -224,6 +225,8 @@ impl Case {
                 rotate_handled: None,
                 dress: Dress::Tidy,
                 owner: Owner::ApiKey,
+                previous: None,
+                values: Values::Ours,
             });
         })
     }

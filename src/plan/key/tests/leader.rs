@@ -9,8 +9,8 @@ use super::world::{Fate, Load, World};
 use crate::api::conditions::Reason;
 use crate::plan::fault::Retry;
 use crate::plan::key::{
-    Done, Finalizer, Freshness, IntentSeen, Owner, Pass, Publication, Secret, Seen, Setback, Step,
-    fold, plan,
+    Amendment, Done, Finalizer, Freshness, IntentSeen, Owner, Pass, Publication, Secret, Seen,
+    Setback, Step, fold, plan,
 };
 use crate::plan::port::{Effect, Fault, List, Order};
 use crate::plan::record::Nonce;
@@ -208,7 +208,11 @@ impl Answer {
             world.set_secret(None);
             return Some(Done::Unpublished);
         }
-        stored.held.owner = Owner::Nobody;
+        match step {
+            Step::Amend(Amendment::Previous) => stored.held.previous = None,
+            Step::Amend(Amendment::Release) => stored.held.owner = Owner::Nobody,
+            _ => {}
+        }
         world.set_secret(Some(stored));
         Some(Done::Amended(world.secret()?.held.clone()))
     }

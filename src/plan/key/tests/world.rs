@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::build::*;
 use super::oracle::Oracle;
-use crate::plan::key::{Dress, Finalizer, Held, Object, Owner, Publication, Secret};
+use crate::plan::key::{Dress, Finalizer, Held, Object, Owner, Publication, Secret, Values};
 use crate::plan::port::{KeyId, List, NewKey, Order, RemoteKey};
 use crate::plan::record::Nonce;
 
@@ -284,6 +284,7 @@ impl World {
             published,
             retiring,
             rotate_handled,
+            previous,
         } = publication;
         let value = published.id.clone();
         self.set_secret(Some(Stored {
@@ -296,6 +297,8 @@ impl World {
                 rotate_handled,
                 dress: Dress::Tidy,
                 owner: Owner::ApiKey,
+                previous,
+                values: Values::Ours,
             },
         }));
         true

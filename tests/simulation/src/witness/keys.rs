@@ -90,6 +90,22 @@ impl Memory {
         }
     }
 
+    /// No Secret keeps, in the slot of the previous key, one that was revoked.
+    pub(super) fn kept(&self, look: &mut Look<'_>) {
+        for (secret, value) in &self.slots {
+            let held = self.held.iter().find(|held| held.value == *value);
+            let dead = held
+                .and_then(|held| self.ours.get(&held.key))
+                .is_some_and(|key| key.gone.is_some() && !self.outside.contains(&key.view.id));
+            let lives = held.and_then(|held| self.wanted.get(&held.uid));
+            if dead && lives.is_some_and(|wanted| wanted.end == End::Lives) {
+                look.wrong(format!(
+                    "Secret {secret} keeps a dead key in its second slot"
+                ));
+            }
+        }
+    }
+
     /// Whether a key may die now, and why not.
     pub(super) fn may_die(&self, id: &str, now: Timestamp) -> Result<(), String> {
         let Some(key) = self.ours.get(id) else {

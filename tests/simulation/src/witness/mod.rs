@@ -62,6 +62,8 @@ struct Memory {
     others: BTreeMap<String, KeyView>,
     /// Which key each Secret held.
     held: Vec<Held>,
+    /// The value of the replaced key that a Secret keeps, by the Secret's namespace and name.
+    slots: BTreeMap<String, String>,
     /// Keys that a test has ended from outside.
     outside: BTreeSet<String>,
     /// ApiKeys whose published key may be dead for once.
@@ -170,8 +172,10 @@ impl Witness {
         memory.secrets(&mut look, |value| {
             self.twin.look(|twin, now| twin.whose(now, value))
         });
+        memory.slots(&look);
         memory.keys(&mut look, &view);
         memory.published(&mut look);
+        memory.kept(&mut look);
         let calls = self.recorder.calls(memory.heard);
         memory.heard += calls.len();
         texts::judge(&mut look, &calls, &self.overheard.values());

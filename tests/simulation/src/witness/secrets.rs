@@ -7,7 +7,7 @@ use testbed::twins::octopus::KeyView;
 use super::objects::{is_operators, text};
 use super::{End, Held, Look, Memory, token};
 use crate::kubernetes::Change;
-use crate::manifests::key_of;
+use crate::manifests::{key_of, previous_of};
 
 impl Memory {
     pub(super) fn secrets(&mut self, look: &mut Look<'_>, whose: impl Fn(&str) -> Option<KeyView>) {
@@ -24,8 +24,11 @@ impl Memory {
         change: &Change,
         whose: &impl Fn(&str) -> Option<KeyView>,
     ) {
-        let owner = change.new.as_deref().or(change.old.as_deref());
-        let uid = owner.and_then(|secret| self.owner(change, secret));
+        let either = [&change.new, &change.old];
+        let uid = either
+            .into_iter()
+            .flatten()
+            .find_map(|secret| self.owner(change, secret));
         if is_operators(look, change) && uid.is_none() {
             untouched(look, change);
         }
@@ -43,6 +46,21 @@ impl Memory {
         }
     }
 
+    /// Notes the replaced keys that Secrets keep beside the current one.
+    pub(super) fn slots(&mut self, look: &Look<'_>) {
+        for change in look
+            .changes
+            .iter()
+            .filter(|change| change.key.resource == "secrets")
+        {
+            let name = format!("{}/{}", change.key.namespace, change.key.name);
+            match change.new.as_deref().and_then(previous_of) {
+                Some(value) => self.slots.insert(name, value),
+                None => self.slots.remove(&name),
+            };
+        }
+    }
+
     fn publish(
         &mut self,
         look: &mut Look<'_>,
@@ -52,6 +70,10 @@ impl Memory {
         whose: &impl Fn(&str) -> Option<KeyView>,
     ) {
         let Some(key) = whose(&value) else {
+            // Whatever somebody else writes into it is mended later.
+            if !is_operators(look, change) {
+                return;
+            }
             // One that is revoked, or going, has none that works: the Secret goes again.
             if self
                 .wanted

@@ -82,6 +82,7 @@ fn executable(message: &str) -> Option<PathBuf> {
 pub(super) async fn install(control_plane: &ControlPlane, root: &Path) -> Result<()> {
     let mut helm = control_plane.helm();
     helm.args(["template", NAME, "--namespace", NAME, "--include-crds"])
+        .args(["--set", "restartWorkloads=true"])
         .arg(root.join("charts").join(NAME));
     let chart = process::run(helm, "").await?;
     let documents: Vec<_> = chart

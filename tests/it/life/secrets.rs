@@ -1,0 +1,281 @@
+//! Secrets: two slots, those that were there before, and what others do to them.
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use simulation::consumer::Habit;
+use simulation::manifests::{self, Address, TEAM, encoded, key_of, previous_of};
+use simulation::scene::Scene;
+
+use super::{DAY, HOUR, MINUTE, Test, ground, key, only_published, rotate, test, uid};
+
+pub(super) fn tests() -> Vec<Test> {
+    vec![
+        test("a_replaced_key_is_kept_in_the_second_slot", two_slots),
+        test("templates_see_the_previous_key", previous_in_templates),
+        test("a_second_slot_is_given_up", slot_given_up),
+        test("a_hand_made_secret_is_taken_over", adopted),
+        test(
+            "a_secret_that_is_not_offered_is_not_taken_over",
+            not_offered,
+        ),
+        test("an_adopted_secret_outlives_revocation", adopted_and_revoked),
+        test("an_edited_secret_is_mended_with_one_key", edited),
+        test("an_entry_of_somebody_else_is_let_be", entry_beside),
+        test(
+            "a_secret_brought_back_from_before_is_replaced",
+            brought_back,
+        ),
+    ]
+}
+
+fn secret(scene: &Scene, name: &str) -> Result<Value> {
+    let address = Address::secret(TEAM, name);
+    scene
+        .get(&address)
+        .with_context(|| format!("no Secret {name}"))
+}
+
+async fn two_slots(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    let spec = json!({
+        "lifetime": "10d", "rotation": {"overlap": "1d"}, "secret": {"keepPrevious": true},
+    });
+    let address = key(&scene, "deploys", spec).await?;
+    ensure!(
+        previous_of(&secret(&scene, "deploys")?).is_none(),
+        "a second slot at once"
+    );
+    scene.consume(TEAM, "deploys", Habit::Slots, MINUTE);
+    scene.consume(TEAM, "deploys", Habit::Once, HOUR);
+    let first = key_of(&secret(&scene, "deploys")?).context("no key")?;
+    rotate(&scene, "deploys", "one").await?;
+    let now = secret(&scene, "deploys")?;
+    ensure!(
+        previous_of(&now) == Some(first),
+        "the second slot holds something else"
+    );
+    ensure!(
+        now["data"]["PREVIOUS_OCTOPUS_URL"].is_null(),
+        "what stays is there twice"
+    );
+    // A third key takes the place of the first, which lives on.
+    let second = key_of(&now).context("no key")?;
+    rotate(&scene, "deploys", "two").await?;
+    ensure!(
+        previous_of(&secret(&scene, "deploys")?) == Some(second),
+        "not the last one"
+    );
+    scene.run(DAY + HOUR).await;
+    ensure!(
+        previous_of(&secret(&scene, "deploys")?).is_none(),
+        "the second slot is left"
+    );
+    only_published(&scene, "deploys")?;
+    scene.run(DAY * 30).await;
+    ensure!(scene.says(&address, "Ready", "True"), "not Ready any more");
+    Ok(())
+}
+
+async fn previous_in_templates(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    let spec = json!({
+        "rotation": {"overlap": "1h"},
+        "secret": {"keepPrevious": true, "data": {
+            "OCTOPUS_API_KEY": "{{ key }}",
+            "both": "{{ key }},{{ previous }}",
+        }},
+    });
+    key(&scene, "deploys", spec).await?;
+    let first = key_of(&secret(&scene, "deploys")?).context("no key")?;
+    ensure!(
+        secret(&scene, "deploys")?["data"]["both"].is_null(),
+        "rendered without one"
+    );
+    rotate(&scene, "deploys", "one").await?;
+    let now = secret(&scene, "deploys")?;
+    let second = key_of(&now).context("no key")?;
+    ensure!(
+        now["data"]["both"] == encoded(&format!("{second},{first}")),
+        "{now:#}"
+    );
+    scene.run(HOUR * 2).await;
+    ensure!(
+        secret(&scene, "deploys")?["data"]["both"].is_null(),
+        "it outlives the key"
+    );
+    only_published(&scene, "deploys")
+}
+
+/// Without `keepPrevious` the next key is written without the slot.
+async fn slot_given_up(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    let spec = json!({"rotation": {"overlap": "1d"}, "secret": {"keepPrevious": true}});
+    key(&scene, "deploys", spec).await?;
+    rotate(&scene, "deploys", "one").await?;
+    ensure!(
+        previous_of(&secret(&scene, "deploys")?).is_some(),
+        "no second slot"
+    );
+    let spec = json!({"rotation": {"overlap": "1d"}});
+    scene.apply(&manifests::key("deploys", spec)).await?;
+    scene.run(MINUTE * 2).await;
+    ensure!(
+        previous_of(&secret(&scene, "deploys")?).is_none(),
+        "the second slot is left"
+    );
+    scene.run(DAY * 2).await;
+    only_published(&scene, "deploys")
+}
+
+fn hand_made(annotations: &Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {
+            "name": "deploys", "namespace": TEAM, "annotations": annotations,
+            "labels": {"app.kubernetes.io/managed-by": "Helm"},
+        },
+        "data": {"OCTOPUS_API_KEY": encoded("API-BYHAND"), "other": encoded("stays")},
+    })
+}
+
+const OFFER: &str = "apikeys.dev/adopt-by";
+
+async fn adopted(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    scene.apply(&hand_made(&json!({OFFER: "deploys"}))).await?;
+    let address = key(&scene, "deploys", json!({"secret": {"adopt": true}})).await?;
+    let held = secret(&scene, "deploys")?;
+    ensure!(
+        scene.published(TEAM, "deploys").is_some(),
+        "no key of ours in it"
+    );
+    ensure!(held["data"]["other"] == encoded("stays"), "{held:#}");
+    ensure!(
+        held["metadata"]["ownerReferences"].is_null(),
+        "it would go with the ApiKey"
+    );
+    let helm = &held["metadata"]["labels"]["app.kubernetes.io/managed-by"];
+    ensure!(helm == "Helm", "another tool's label is {helm}");
+    rotate(&scene, "deploys", "one").await?;
+    scene.delete(&address).await?;
+    scene.until_gone(&address, MINUTE).await?;
+    let left = secret(&scene, "deploys")?;
+    ensure!(
+        left["data"] == json!({"other": encoded("stays")}),
+        "{left:#}"
+    );
+    let annotations = left["metadata"]["annotations"]
+        .as_object()
+        .context("no annotations")?;
+    ensure!(annotations.keys().eq([OFFER]), "{annotations:?}");
+    ensure!(
+        left["metadata"]["labels"]["apikeys.dev/secret"].is_null(),
+        "{left:#}"
+    );
+    ensure!(scene.living().is_empty(), "a key is left");
+    Ok(())
+}
+
+async fn not_offered(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    scene
+        .apply(&hand_made(&json!({OFFER: "somebody-else"})))
+        .await?;
+    let manifest = manifests::key("deploys", json!({"secret": {"adopt": true}}));
+    scene.apply(&manifest).await?;
+    let address = Address::key("deploys");
+    let refused = |scene: &Scene| scene.reason(&address) == "SecretConflict";
+    scene.until("a refusal", MINUTE, refused).await?;
+    ensure!(
+        scene.witness.made(&uid(&scene, &address)?) == 0,
+        "a key was made"
+    );
+    scene.apply(&hand_made(&json!({OFFER: "deploys"}))).await?;
+    scene.until_ready(&address, HOUR).await.map(drop)
+}
+
+async fn adopted_and_revoked(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    scene.apply(&hand_made(&json!({OFFER: "deploys"}))).await?;
+    let address = key(&scene, "deploys", json!({"secret": {"adopt": true}})).await?;
+    scene
+        .patch(&address, json!({"spec": {"revoked": true}}))
+        .await?;
+    let revoked = |scene: &Scene| scene.reason(&address) == "Revoked";
+    scene.until("the revocation", MINUTE, revoked).await?;
+    ensure!(
+        key_of(&secret(&scene, "deploys")?).is_none(),
+        "a dead key is left in it"
+    );
+    scene
+        .patch(&address, json!({"spec": {"revoked": false}}))
+        .await?;
+    scene.until_ready(&address, MINUTE * 5).await?;
+    only_published(&scene, "deploys")
+}
+
+async fn edited(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    let address = key(&scene, "deploys", json!({"rotation": {"overlap": "1h"}})).await?;
+    let first = scene.published(TEAM, "deploys").context("no key")?;
+    let place = Address::secret(TEAM, "deploys");
+    let edit = json!({"data": {"OCTOPUS_API_KEY": encoded("API-OOPS")}});
+    scene.patch(&place, edit).await?;
+    scene.run(MINUTE).await;
+    scene.until_ready(&address, MINUTE).await?;
+    let second = scene.published(TEAM, "deploys").context("the edit stays")?;
+    ensure!(first != second, "the value came back?");
+    scene.run(HOUR * 3).await;
+    ensure!(
+        scene.witness.made(&uid(&scene, &address)?) == 2,
+        "more than one new key"
+    );
+    only_published(&scene, "deploys")?;
+    // An entry that is taken away is one that is missed.
+    scene
+        .patch(&place, json!({"data": {"OCTOPUS_URL": null}}))
+        .await?;
+    scene.run(MINUTE).await;
+    let whole = secret(&scene, "deploys")?;
+    ensure!(
+        !whole["data"]["OCTOPUS_URL"].is_null(),
+        "an entry is missing"
+    );
+    Ok(())
+}
+
+async fn entry_beside(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    key(&scene, "deploys", json!({})).await?;
+    let id = |scene: &Scene| scene.published(TEAM, "deploys").map(|key| key.id);
+    let first = id(&scene);
+    let edit = json!({"data": {"theirs": encoded("x")}});
+    scene.patch(&Address::secret(TEAM, "deploys"), edit).await?;
+    scene.run(HOUR).await;
+    ensure!(id(&scene) == first, "replaced for nothing");
+    rotate(&scene, "deploys", "one").await?;
+    ensure!(
+        secret(&scene, "deploys")?["data"]["theirs"] == encoded("x"),
+        "it is gone"
+    );
+    Ok(())
+}
+
+/// Somebody applies the Secret as it was before the last rotation.
+async fn brought_back(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    let address = key(&scene, "deploys", json!({"rotation": {"overlap": "1h"}})).await?;
+    let old = secret(&scene, "deploys")?;
+    rotate(&scene, "deploys", "one").await?;
+    scene.run(HOUR * 2).await;
+    let uid = uid(&scene, &address)?;
+    scene.witness.pardon(&uid);
+    let part =
+        json!({"data": old["data"], "metadata": {"annotations": old["metadata"]["annotations"]}});
+    scene.patch(&Address::secret(TEAM, "deploys"), part).await?;
+    scene.run(MINUTE * 30).await;
+    scene.until_ready(&address, MINUTE).await?;
+    scene.run(HOUR * 3).await;
+    ensure!(scene.witness.made(&uid) == 3, "more than one new key");
+    only_published(&scene, "deploys")
+}
