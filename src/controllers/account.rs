@@ -15,6 +15,7 @@ pub(super) use self::see::grant;
 use self::see::{rival, see};
 use super::cluster::Lapse;
 use super::lists::Lists;
+use super::queue::Urgency;
 use super::report::{Course, End as Ending, Whose, unanswered};
 use super::standing::{self, Line, News, Place};
 use super::voice::Voice;
@@ -71,6 +72,19 @@ struct Hands {
     voice: Voice<ServiceAccountStatus>,
 }
 
+/// How urgent a pass over this ServiceAccount is.
+fn urgency(object: &ServiceAccount) -> Urgency {
+    let known = object
+        .status
+        .as_ref()
+        .is_some_and(|status| status.id.is_some());
+    if known && object.metadata.deletion_timestamp.is_none() {
+        Urgency::Drift
+    } else {
+        Urgency::Awaited
+    }
+}
+
 /// Looks at one ServiceAccount, and does what is to be done.
 pub(crate) async fn run(
     object: Arc<Guarded<ServiceAccount>>,
@@ -80,7 +94,9 @@ pub(crate) async fn run(
         Ok(object) => {
             let namespace = object.namespace().unwrap_or_default();
             let place = Place::of(&object.spec.server_ref, &namespace);
-            match ctx.lanes.accounts.enter(Some(namespace), Some(place)).await {
+            let urgency = urgency(object);
+            let lanes = &ctx.lanes.accounts;
+            match lanes.enter(Some(namespace), Some(place), urgency).await {
                 Some(_pass) => Box::pin(reconcile(&ctx, object.clone())).await,
                 None => Action::await_change(),
             }

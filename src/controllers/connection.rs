@@ -20,6 +20,7 @@ use self::client::{Client, Making};
 use self::see::see;
 use super::cluster::{Kind, Lapse};
 use super::lists::Lists;
+use super::queue::Urgency;
 use super::report::{Course, End, Whose, unanswered};
 use super::standing::{self, Line, News, Place};
 use super::voice::Voice;
@@ -154,7 +155,12 @@ pub(crate) async fn run<L: Link>(
     ctx: Arc<Ctx>,
 ) -> Result<Action, Infallible> {
     Ok(match &object.0 {
-        Ok(object) => match ctx.lanes.connections.enter(object.namespace(), None).await {
+        Ok(object) => match ctx
+            .lanes
+            .connections
+            .enter(object.namespace(), None, Urgency::Drift)
+            .await
+        {
             Some(_pass) => Box::pin(reconcile(&ctx, object.clone())).await,
             None => Action::await_change(),
         },

@@ -19,6 +19,7 @@ use self::act::act;
 use self::see::{WATCH_WAIT, awaits_watches, place, secret, see};
 use super::cluster::Answer;
 use super::lists::Lists;
+use super::queue::Urgency;
 use super::report::{Course, End as Ending, Whose, unanswered};
 use super::standing::Line;
 use super::voice::Voice;
@@ -26,7 +27,7 @@ use super::{
     Came, Ctx, LONG_WAIT, MOST_STALE, MOST_STEPS, Outcome, Patience, STALE_WAIT, facts, is_older,
     requeue,
 };
-use crate::api::{ApiKey, ApiKeyStatus, ServiceAccount, finalizer};
+use crate::api::{ApiKey, ApiKeyStatus, ServiceAccount, annotation, finalizer};
 use crate::metrics;
 use crate::plan::key::{Done, Freshness, Plan, Seen, Step, Values, fold, plan};
 use crate::plan::record::{Nonce, Uid};
@@ -256,6 +257,24 @@ pub(crate) fn forget(ctx: &Ctx, uid: &Uid) {
     ctx.memories.renderings.forget(uid);
 }
 
+/// How urgent a pass over this ApiKey is. Whoever forges a status is served sooner than others of
+/// his, and no more.
+fn urgency(object: &ApiKey, now: Timestamp) -> Urgency {
+    let none = ApiKeyStatus::default();
+    let status = object.status.as_ref().unwrap_or(&none);
+    let ends = object.metadata.deletion_timestamp.is_some() || object.spec.revoked;
+    let asked = facts::annotated(&object.metadata, annotation::ROTATE);
+    let rotates = asked != status.last_handled_rotate.as_deref()
+        || status.rotate_at.as_ref().is_some_and(|at| at.0 <= now);
+    if status.current.is_none() || ends && status.finished_at.is_none() {
+        Urgency::Awaited
+    } else if rotates {
+        Urgency::Rotation
+    } else {
+        Urgency::Drift
+    }
+}
+
 /// A shared handle for the queue.
 pub(crate) async fn run(
     object: Arc<super::watch::Guarded<ApiKey>>,
@@ -265,7 +284,11 @@ pub(crate) async fn run(
         Ok(object) => match ctx
             .lanes
             .keys
-            .enter(object.namespace(), place(&ctx, object))
+            .enter(
+                object.namespace(),
+                place(&ctx, object),
+                urgency(object, ctx.clock.now()),
+            )
             .await
         {
             Some(_pass) => Box::pin(reconcile(&ctx, object.clone())).await,

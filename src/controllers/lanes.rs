@@ -1,12 +1,13 @@
 //! How many passes go on at the same time. No tenant's objects, and no slow server, keep those of
-//! others waiting: each namespace has its own lane, and so has each connection.
+//! others waiting: each namespace has its own lane, and so has each connection. In a lane the most
+//! urgent pass goes first.
 
 use std::hash::Hash;
 
 use tokio_util::sync::CancellationToken;
 
+use super::queue::{Queue, Turn, Urgency};
 use super::standing::Place;
-use crate::servers::{Turn, Turns};
 
 /// Passes at a time over objects of one kind in one namespace.
 const IN_A_NAMESPACE: usize = 8;
@@ -25,23 +26,23 @@ pub(crate) struct Lanes {
 
 /// The lanes of the passes over one kind.
 pub(crate) struct OneKind {
-    namespaces: Turns<String>,
-    connections: Turns<Place>,
+    namespaces: Queue<String>,
+    connections: Queue<Place>,
     ending: CancellationToken,
 }
 
 /// Leave to pass, as long as it is held.
 pub(crate) struct Pass {
-    _namespace: Option<Turn>,
-    _connection: Option<Turn>,
+    _namespace: Option<Turn<String>>,
+    _connection: Option<Turn<Place>>,
 }
 
 impl Lanes {
     /// Lanes into which nobody is let any more once `ending` is cancelled.
     pub(crate) fn until(ending: &CancellationToken) -> Self {
         let one_kind = || OneKind {
-            namespaces: Turns::of(IN_A_NAMESPACE),
-            connections: Turns::of(AT_A_CONNECTION),
+            namespaces: Queue::of(IN_A_NAMESPACE),
+            connections: Queue::of(AT_A_CONNECTION),
             ending: ending.clone(),
         };
         Self {
@@ -59,10 +60,11 @@ impl OneKind {
         &self,
         namespace: Option<String>,
         place: Option<Place>,
+        urgency: Urgency,
     ) -> Option<Pass> {
         let entered = async {
-            let namespace = turn(&self.namespaces, namespace).await;
-            let connection = turn(&self.connections, place).await;
+            let namespace = turn(&self.namespaces, namespace, urgency).await;
+            let connection = turn(&self.connections, place, urgency).await;
             Pass {
                 _namespace: namespace,
                 _connection: connection,
@@ -76,6 +78,10 @@ impl OneKind {
     }
 }
 
-async fn turn<K: Eq + Hash>(turns: &Turns<K>, thing: Option<K>) -> Option<Turn> {
-    Some(turns.take(thing?).await)
+async fn turn<K: Eq + Hash + Clone>(
+    queue: &Queue<K>,
+    thing: Option<K>,
+    urgency: Urgency,
+) -> Option<Turn<K>> {
+    Some(queue.take(thing?, urgency).await)
 }

@@ -9,7 +9,7 @@
 //! | `rendering` | the entries of a Secret from templates |
 //! | `counted` | a client whose calls are counted |
 //! | `lists` | one list of keys per account |
-//! | `lanes` | how many passes go on at the same time |
+//! | `lanes`, `queue` | how many passes go on at the same time, and who is next |
 //! | `standing` | what connections and accounts are worth right now |
 //! | `voice` | what was said last in a status, and patience with others |
 //! | `watch` | one watch per kind, and who is woken by what |
@@ -24,6 +24,7 @@ pub(crate) mod facts;
 pub(crate) mod key;
 pub(crate) mod lanes;
 pub(crate) mod lists;
+pub(crate) mod queue;
 pub(crate) mod rendering;
 pub(crate) mod report;
 pub(crate) mod standing;

@@ -1,9 +1,8 @@
-//! [`Turns`]: for each of many things, so many at a time.
+//! [`Turns`]: for each of many things, one at a time.
 //!
-//! One at a time keeps the clients of this process apart where a server's API replaces a thing
+//! That keeps the clients of this process apart where a server's API replaces a thing
 //! whole: whoever reads it, changes a part and writes it back would undo what another one did in
-//! between (others are noticed by reading again afterwards). Several at a time keep one tenant's
-//! work from taking all there is. Whoever waits is served in the order of coming.
+//! between (others are noticed by reading again afterwards). Whoever waits is served in the order of coming.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -17,7 +16,6 @@ type Thing = (String, String);
 /// The turns of things, told apart by a key of theirs.
 #[derive(Debug)]
 pub struct Turns<K = Thing> {
-    at_a_time: usize,
     things: Mutex<HashMap<K, Weak<Semaphore>>>,
 }
 
@@ -31,16 +29,8 @@ pub struct Turn {
 
 impl<K> Default for Turns<K> {
     fn default() -> Self {
-        Self::of(1)
-    }
-}
-
-impl<K> Turns<K> {
-    /// So many at a time for each thing.
-    pub fn of(at_a_time: usize) -> Self {
         Self {
-            at_a_time,
-            things: Mutex::new(HashMap::new()),
+            things: Mutex::default(),
         }
     }
 }
@@ -61,7 +51,7 @@ impl<K: Eq + Hash> Turns<K> {
         if let Some(turns) = turns.upgrade() {
             return turns;
         }
-        let fresh = Arc::new(Semaphore::new(self.at_a_time));
+        let fresh = Arc::new(Semaphore::new(1));
         *turns = Arc::downgrade(&fresh);
         fresh
     }
@@ -77,14 +67,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_thing_has_its_turns_and_others_have_their_own() {
-        for at_a_time in [1, 2] {
-            let turns = Turns::of(at_a_time);
-            let held = turns.take(1).await;
-            assert_eq!(free(&turns, 1), at_a_time - 1);
-            assert_eq!(free(&turns, 2), at_a_time);
-            drop(held);
-            assert_eq!(free(&turns, 1), at_a_time);
-        }
+        let turns = Turns::default();
+        let held = turns.take(1).await;
+        assert_eq!(free(&turns, 1), 0);
+        assert_eq!(free(&turns, 2), 1);
+        drop(held);
+        assert_eq!(free(&turns, 1), 1);
     }
 
     #[tokio::test]

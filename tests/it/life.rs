@@ -81,11 +81,7 @@ async fn rotate(scene: &Scene, name: &str, text: &str) -> Result<()> {
     let before = id(scene);
     let ask = json!({"metadata": {"annotations": {"apikeys.dev/rotate": text}}});
     scene.patch(&Address::key(name), ask).await?;
-    let another = |scene: &Scene| {
-        scene
-            .published(TEAM, name)
-            .is_some_and(|key| Some(key) != before)
-    };
+    let another = |scene: &Scene| id(scene).is_some() && id(scene) != before;
     scene.until("another key", MINUTE, another).await.map(drop)
 }
 

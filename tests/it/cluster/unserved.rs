@@ -106,13 +106,6 @@ async fn unserved_keys(case: Arc<Case>) -> Result<()> {
     case.apply(&case.ground()).await?;
     case.apply(&[case.account("")]).await?;
     for (asked, what) in [
-        (
-            "rotation: {windows: [{schedule: '0 2 * * 1-5', duration: 3h}]}",
-            "spec.rotation.windows",
-        ),
-        ("secret: {keepPrevious: true}", "spec.secret.keepPrevious"),
-        ("secret: {adopt: true}", "spec.secret.adopt"),
-        ("restart: [{kind: Deployment, name: a}]", "spec.restart"),
         ("stackStorm: {metadata: {a: b}}", "spec.stackStorm"),
         ("elasticsearch: {metadata: {a: b}}", "spec.elasticsearch"),
     ] {

@@ -19,18 +19,24 @@ pub(super) fn tests() -> Vec<Test> {
             from_outside,
         ),
         test("a_deleted_secret_comes_back", deleted_secret),
+        test("a_rotation_waits_for_its_window", in_a_window),
+        test("a_fleet_does_not_rotate_at_once", spread),
+        test("whoever_has_no_key_goes_first", newcomer),
+        test("an_end_that_was_brought_nearer_is_kept", sooner_end),
     ]
+}
+
+/// Connection and account, and a server that is seldom looked at: for tests of many days.
+async fn patient_ground(scene: &Scene, resync: &str) -> Result<()> {
+    ground(scene).await?;
+    let mut server = manifests::server();
+    server["spec"]["resync"] = json!(resync);
+    scene.apply(&server).await.map(drop)
 }
 
 /// Ten days of life and a third of it before the end: a rotation every 6 ⅔ days, an overlap of one.
 async fn ninety_days(scene: Scene) -> Result<()> {
-    scene
-        .apply(&manifests::credential(&scene.credential()))
-        .await?;
-    let mut server = manifests::server();
-    server["spec"]["resync"] = json!("1h");
-    scene.apply(&server).await?;
-    scene.apply(&manifests::account(json!({}))).await?;
+    patient_ground(&scene, "1h").await?;
     let spec = json!({"lifetime": "10d", "rotation": {"overlap": "1d"}});
     scene.apply(&manifests::key("deploys", spec)).await?;
     scene.consume(TEAM, "deploys", Habit::Once, HOUR);
@@ -143,4 +149,117 @@ async fn deleted_secret(scene: Scene) -> Result<()> {
     );
     scene.run(HOUR * 2).await;
     only_published(&scene, "deploys")
+}
+
+/// Due in a night of a weekday: it waits for the next one.
+async fn in_a_window(scene: Scene) -> Result<()> {
+    patient_ground(&scene, "12h").await?;
+    let windows = json!([{"schedule": "0 2 * * 6", "duration": "2h", "timeZone": "Europe/Oslo"}]);
+    let spec = json!({"lifetime": "60d", "rotation": {"windows": windows}});
+    let address = key(&scene, "deploys", spec).await?;
+    scene.consume(TEAM, "deploys", Habit::Once, DAY);
+    let first = scene.published(TEAM, "deploys").context("no key")?;
+    let replaced = |scene: &Scene| held(scene, "deploys") != Some(first.id.clone());
+    for _ in 0..60 {
+        if !replaced(&scene) {
+            scene.run(DAY).await;
+        }
+    }
+    let made = scene.published(TEAM, "deploys").context("no key")?;
+    ensure!(made.id != first.id, "not replaced within its life");
+    let local = made.created.in_tz("Europe/Oslo")?;
+    ensure!(
+        local.weekday() == jiff::civil::Weekday::Saturday && (2..4).contains(&local.hour()),
+        "rotated at {local}"
+    );
+    let status = scene.get(&address).context("no ApiKey")?;
+    let next = status["status"]["rotateAt"].as_str().context("no date")?;
+    let next: jiff::Timestamp = next.parse()?;
+    ensure!(next.in_tz("Europe/Oslo")?.hour() == 2, "shown as {next}");
+    Ok(())
+}
+
+async fn spread(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    let mut dates = std::collections::BTreeSet::new();
+    for number in 0..20 {
+        let address = key(&scene, &format!("k{number}"), json!({})).await?;
+        let status = scene.get(&address).context("no ApiKey")?;
+        let date = status["status"]["rotateAt"].as_str().context("no date")?;
+        dates.insert(date.parse::<jiff::Timestamp>()?.as_second() / 3600);
+    }
+    ensure!(
+        dates.len() > 6,
+        "rotations in {} different hours",
+        dates.len()
+    );
+    Ok(())
+}
+
+/// Forty keys are to be replaced at once, and one is asked for that never was.
+async fn newcomer(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    let names: Vec<String> = (0..40).map(|number| format!("k{number}")).collect();
+    for name in &names {
+        scene.apply(&manifests::key(name, json!({}))).await?;
+    }
+    for name in &names {
+        scene.until_ready(&Address::key(name), HOUR).await?;
+    }
+    scene.run(HOUR).await;
+    let first: Vec<_> = names.iter().map(|name| held(&scene, name)).collect();
+    for name in &names {
+        let ask = json!({"metadata": {"annotations": {"apikeys.dev/rotate": "now"}}});
+        scene.patch(&Address::key(name), ask).await?;
+    }
+    key(&scene, "newcomer", json!({})).await?;
+    let others = names.iter().zip(&first);
+    let done = others
+        .filter(|(name, first)| held(&scene, name) != **first)
+        .count();
+    ensure!(done < 25, "{done} of 40 rotations went before a first key");
+    let all = |scene: &Scene| {
+        names
+            .iter()
+            .zip(&first)
+            .all(|(name, first)| held(scene, name) != *first)
+    };
+    scene.until("all rotations", HOUR, all).await.map(drop)
+}
+
+fn held(scene: &Scene, name: &str) -> Option<String> {
+    scene.published(TEAM, name).map(|key| key.id)
+}
+
+/// Somebody on the server has the key end in a week instead of a month: the next one is made sooner.
+async fn sooner_end(scene: Scene) -> Result<()> {
+    patient_ground(&scene, "1h").await?;
+    let address = key(&scene, "deploys", json!({})).await?;
+    scene.consume(TEAM, "deploys", Habit::Once, HOUR);
+    let first = scene.published(TEAM, "deploys").context("no key")?;
+    let at = scene.now() + SignedDuration::from_hours(24 * 7);
+    scene
+        .twin
+        .change(testbed::twins::octopus::Change::ExpireKey {
+            key: first.id.clone(),
+            at,
+        })?;
+    scene.run(HOUR * 2).await;
+    let status = scene.get(&address).context("no ApiKey")?;
+    let shown = status["status"]["current"]["expiresAt"].as_str();
+    let shown: jiff::Timestamp = shown.context("no date")?.parse()?;
+    ensure!(
+        shown == apikey_operator::api::time(at).0,
+        "shown as {shown}"
+    );
+    scene.run(DAY * 6).await;
+    ensure!(
+        held(&scene, "deploys") != Some(first.id),
+        "it is not replaced"
+    );
+    ensure!(
+        scene.witness.made(&uid(&scene, &address)?) == 2,
+        "more than one new key"
+    );
+    Ok(())
 }

@@ -154,8 +154,8 @@ async fn adopted(scene: Scene) -> Result<()> {
         held["metadata"]["ownerReferences"].is_null(),
         "it would go with the ApiKey"
     );
-    let helm = &held["metadata"]["labels"]["app.kubernetes.io/managed-by"];
-    ensure!(helm == "Helm", "another tool's label is {helm}");
+    let tool = &held["metadata"]["labels"]["app.kubernetes.io/managed-by"];
+    ensure!(tool == "Helm", "another tool's label is {tool}");
     rotate(&scene, "deploys", "one").await?;
     scene.delete(&address).await?;
     scene.until_gone(&address, MINUTE).await?;
