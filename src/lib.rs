@@ -9,6 +9,7 @@
 //! | [`app`] | everything put together |
 //! | [`cli`] | the command line: what people can ask the program for |
 //! | [`check`] | what the operator needs of a cluster, and whether it is there |
+//! | [`lease`] | who leads, of several operators |
 //! | [`telemetry`], [`metrics`], [`health`] | what the operator says of itself |
 //!
 //! Arrows of import point one way: `api ← plan ← servers ← controllers ← app`. A test (`layers`)
@@ -21,6 +22,7 @@ pub mod cli;
 pub mod clock;
 pub mod controllers;
 pub mod health;
+pub mod lease;
 pub mod metrics;
 pub mod plan;
 pub mod secret;
