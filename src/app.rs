@@ -1,5 +1,7 @@
 //! The composition root: clients, watches, controllers, HTTP; and the order in which they end.
 
+mod signals;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -9,10 +11,10 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::runtime::controller::{self, Action, applier};
 use kube::runtime::reflector::Store;
 use kube::{Api, Client, Config};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
 
+pub use self::signals::Signals;
 use crate::api::{ClusterDeployServer, DeployServer};
 use crate::clock::{Clock, Entropy, OsEntropy, SystemClock};
 pub use crate::controllers::Stamp;
@@ -22,6 +24,7 @@ use crate::controllers::report::Reporter;
 use crate::controllers::watch::{self, Bells, Guarded, Queues, Stores};
 use crate::controllers::{self, Ctx, Doors, Memories};
 use crate::health::{self, Gate, Gates};
+use crate::lease::{Candidate, Lost, Terms};
 use crate::metrics::Metrics;
 use crate::plan::marker::Installation;
 use crate::plan::sweep::{Claim, Scope};
@@ -41,6 +44,8 @@ pub struct Settings {
     pub release: String,
     /// Whether admission's stamp may be believed.
     pub stamp: Stamp,
+    /// The lease under which it leads; none where it is alone.
+    pub lease: Option<Terms>,
     /// Where health and metrics are answered.
     pub listen: SocketAddr,
 }
@@ -67,6 +72,8 @@ pub struct Identity {
     pub own_namespace: String,
     /// Whether admission's stamp may be believed.
     pub stamp: Stamp,
+    /// The lease under which it leads; none where it is alone.
+    pub lease: Option<Terms>,
 }
 
 /// Doors to the network.
@@ -86,7 +93,7 @@ pub async fn run(
     settings: Settings,
     config: Config,
     stop: CancellationToken,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Ending> {
     let (gates, metrics) = (Gates::closed(), Metrics::new());
     let listener = health::bind(settings.listen).await.with_context(|| {
         format!(
@@ -103,7 +110,7 @@ pub async fn run(
     ));
     let identity = tokio::select! {
         identity = identity(&settings, &config) => identity?,
-        () = stop.cancelled() => return Ok(()),
+        () = stop.cancelled() => return Ok(Ending::Asked),
     };
     tracing::info!(
         installation = identity.claim.installation.as_str(),
@@ -118,44 +125,25 @@ pub async fn run(
         doors: Arc::new(NetworkDoors),
     };
     gates.open(Gate::Installation);
-    operate(world, identity, Signs { gates, metrics }, stop).await;
+    if let Err(lost) = operate(world, identity, Signs { gates, metrics }, stop).await {
+        tracing::error!("{lost}: what is under way is given up, and the process ends");
+        return Ok(Ending::Deposed);
+    }
     // Health is answered until the last pass is finished.
     ending.cancel();
     answers
         .await
         .context("health was not answered to the end")??;
-    Ok(())
+    Ok(Ending::Asked)
 }
 
-/// What SIGTERM and Ctrl-C ask for.
-pub struct Signals {
-    /// Cancelled by the first: passes that have begun are finished.
-    pub stop: CancellationToken,
-    /// Cancelled by the second: nothing is waited for. It is as safe as a crash.
-    pub abort: CancellationToken,
-}
-
-impl Signals {
-    /// Listens from now on.
-    ///
-    /// # Errors
-    /// When signals cannot be listened to.
-    pub fn listen() -> anyhow::Result<Self> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
-        let cancel = [stop.clone(), abort.clone()];
-        tokio::spawn(async move {
-            for token in cancel {
-                tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-                tracing::info!(
-                    "asked to end: passes that have begun are finished, unless asked again"
-                );
-                token.cancel();
-            }
-        });
-        Ok(Self { stop, abort })
-    }
+/// Why the operator has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// It was asked to.
+    Asked,
+    /// It leads no more. Another life may.
+    Deposed,
 }
 
 /// What the operator says of itself.
@@ -206,6 +194,7 @@ async fn identity(settings: &Settings, config: &Config) -> anyhow::Result<Identi
         },
         own_namespace,
         stamp: settings.stamp,
+        lease: settings.lease.clone(),
     })
 }
 
@@ -227,9 +216,17 @@ async fn installation(config: &Config, release: &str) -> anyhow::Result<Installa
     ))
 }
 
-/// Watches, and lets every kind's passes run, until `stop` is cancelled; passes that have begun are
-/// finished.
-pub async fn operate(world: World, identity: Identity, signs: Signs, stop: CancellationToken) {
+/// Watches, and lets every kind's passes run while it leads, until `stop` is cancelled; passes that
+/// have begun are finished.
+///
+/// # Errors
+/// When it leads no more. What was under way is given up, which is as safe as a crash.
+pub async fn operate(
+    world: World,
+    identity: Identity,
+    signs: Signs,
+    stop: CancellationToken,
+) -> Result<(), Lost> {
     let World {
         client,
         clock,
@@ -241,7 +238,12 @@ pub async fn operate(world: World, identity: Identity, signs: Signs, stop: Cance
         allowed,
         own_namespace,
         stamp,
+        lease,
     } = identity;
+    let candidate = lease.map(|terms| {
+        let (client, clock) = (client.clone(), Arc::clone(&clock));
+        Candidate::new(client, &own_namespace, terms, clock, &*entropy)
+    });
     let (bells, queues) = Bells::new();
     let (stores, events) = watch::watch(&client, &own_namespace, bells.clone());
     let ctx = Arc::new(Ctx {
@@ -263,13 +265,14 @@ pub async fn operate(world: World, identity: Identity, signs: Signs, stop: Cance
         metrics: signs.metrics,
     });
     let watching = events.for_each(|()| async {});
-    let passes = passes(&ctx, &stores, queues, &signs.gates, &stop);
+    let work = work(&ctx, &stores, queues, (&signs.gates, candidate), &stop);
     tokio::select! {
         () = unready(&stores, &stop) => tracing::info!("asked to end before everything was seen"),
         () = watching => tracing::error!("the watches have ended"),
         never = controllers::tidy::tidy_up(&ctx) => match never {},
-        () = passes => tracing::info!("all passes are finished"),
+        worked = work => return worked,
     }
+    Ok(())
 }
 
 /// Ends when the operator is asked to end before its watches have seen everything.
@@ -280,20 +283,43 @@ async fn unready(stores: &Stores, stop: &CancellationToken) {
     }
 }
 
-/// All controllers, until `stop` is cancelled.
-async fn passes(
+/// All passes, once everything was seen and where it leads, until `stop` is cancelled.
+async fn work(
     ctx: &Arc<Ctx>,
     stores: &Stores,
-    queues: Queues,
-    gates: &Gates,
+    mut queues: Queues,
+    (gates, candidate): (&Gates, Option<Candidate>),
     stop: &CancellationToken,
-) {
+) -> Result<(), Lost> {
     if stores.ready().await.is_err() {
-        return;
+        return Ok(());
     }
     for gate in Gate::ALL {
         gates.open(gate);
     }
+    let Some(candidate) = candidate else {
+        Box::pin(passes(ctx, stores, queues, stop)).await;
+        return Ok(());
+    };
+    let won = tokio::select! {
+        won = candidate.win(stop.cancelled()) => won,
+        never = queues.forget() => match never {},
+    };
+    let Some(mut leadership) = won else {
+        tracing::info!("asked to end before it led");
+        return Ok(());
+    };
+    tracing::info!(lease.holder = leadership.holder(), "it leads");
+    ctx.bells.everything(stores);
+    let passes = Box::pin(passes(ctx, stores, queues, stop));
+    leadership.during(passes).await?;
+    leadership.release().await;
+    Ok(())
+}
+
+/// All controllers, until `stop` is cancelled.
+async fn passes(ctx: &Arc<Ctx>, stores: &Stores, queues: Queues, stop: &CancellationToken) {
+    ctx.metrics.leads();
     tracing::info!("everything has been seen once, passes begin");
     let Queues {
         keys,
@@ -325,6 +351,7 @@ async fn passes(
         ),
         apply(controllers::key::run, ctx, &stores.keys, keys, stop),
     );
+    tracing::info!("all passes are finished");
 }
 
 /// Runs the passes of one kind.

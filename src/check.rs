@@ -1,8 +1,9 @@
 //! What the operator needs of a cluster, and whether it is there.
 //!
-//! [`RIGHTS`] is the whole list of what it may do; the chart grants these and no others, and a test
-//! holds the two against each other.
+//! [`RIGHTS`] and [`LEASE_RIGHTS`] are the whole list of what it may do; the chart grants these and
+//! no others, and a test holds the two against each other.
 
+use std::fmt;
 use std::io::{self, Write};
 
 use anyhow::Context as _;
@@ -19,7 +20,7 @@ use crate::api::{GROUP, VERSION, all_crds};
 /// So many questions are asked at a time.
 const AT_A_TIME: usize = 8;
 
-/// What may be done with one resource, in all namespaces.
+/// What may be done with one resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Right {
     /// The API group; empty for the core.
@@ -30,7 +31,7 @@ pub struct Right {
     pub verbs: &'static [&'static str],
 }
 
-/// All that the operator does in a cluster.
+/// All that the operator does in a cluster, in all namespaces.
 pub const RIGHTS: [Right; 12] = [
     // `patch`: finalizers and annotations; `delete`: an ApiKey with `ttlAfterFinished`.
     right(
@@ -59,6 +60,43 @@ pub const RIGHTS: [Right; 12] = [
     right("", "namespaces", &["get", "list", "watch"]),
     right("events.k8s.io", "events", &["create", "patch"]),
 ];
+
+/// What it does in its own namespace besides, where a leader is elected: first with Leases, whatever
+/// their names, then with its own alone.
+pub const LEASE_RIGHTS: [Right; 2] = [
+    right("coordination.k8s.io", "leases", &["create"]),
+    right("coordination.k8s.io", "leases", &["get", "update"]),
+];
+
+/// Where the operator's Lease is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeasePlace {
+    /// The operator's own namespace.
+    pub namespace: String,
+    /// The Lease's name.
+    pub name: String,
+}
+
+/// The objects that a right is about.
+#[derive(Debug, Clone, Copy, Default)]
+struct Reach<'a> {
+    /// All where there is none.
+    namespace: Option<&'a str>,
+    /// All where there is none.
+    name: Option<&'a str>,
+}
+
+impl fmt::Display for Reach<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(name) = self.name {
+            write!(f, "named {name} ")?;
+        }
+        match self.namespace {
+            Some(namespace) => write!(f, "in namespace {namespace}"),
+            None => f.write_str("in all namespaces"),
+        }
+    }
+}
 
 const fn right(
     group: &'static str,
@@ -94,19 +132,24 @@ pub async fn config() -> anyhow::Result<Config> {
     Ok(config)
 }
 
-/// A client for that cluster.
+/// A client for this cluster.
 ///
 /// # Errors
-/// When no cluster is known, or its configuration cannot be used.
-pub async fn connect() -> anyhow::Result<Client> {
-    Client::try_from(config().await?).context("the cluster cannot be talked to as it is configured")
+/// When the configuration cannot be used.
+pub fn connect(config: Config) -> anyhow::Result<Client> {
+    Client::try_from(config).context("the cluster cannot be talked to as it is configured")
 }
 
-/// Looks at the cluster, and writes a line for each thing that the operator needs.
+/// Looks at the cluster, and writes a line for each thing that the operator needs; `lease` where a
+/// leader is elected.
 ///
 /// # Errors
 /// When the cluster does not answer, or the lines cannot be written.
-pub async fn check(client: &Client, out: &mut impl Write) -> anyhow::Result<Verdict> {
+pub async fn check(
+    client: &Client,
+    lease: Option<&LeasePlace>,
+    out: &mut impl Write,
+) -> anyhow::Result<Verdict> {
     let mut report = Report {
         out,
         verdict: Verdict::Complete,
@@ -121,7 +164,19 @@ pub async fn check(client: &Client, out: &mut impl Write) -> anyhow::Result<Verd
         who(client).await?
     ))?;
     definitions(client, &mut report).await?;
-    rights(client, &mut report).await?;
+    let fix = "bind the ClusterRole of the chart to this user";
+    rights(client, &RIGHTS, Reach::default(), fix, &mut report).await?;
+    if let Some(LeasePlace { namespace, name }) = lease {
+        let fix = "bind the Role of the chart to this user, or run with `--leader-election=off`";
+        let [any, own] = LEASE_RIGHTS;
+        let mut reach = Reach {
+            namespace: Some(namespace),
+            name: None,
+        };
+        rights(client, &[any], reach, fix, &mut report).await?;
+        reach.name = Some(name);
+        rights(client, &[own], reach, fix, &mut report).await?;
+    }
     Ok(report.verdict)
 }
 
@@ -181,16 +236,24 @@ async fn definitions(client: &Client, report: &mut Report<'_, impl Write>) -> an
     Ok(())
 }
 
-async fn rights(client: &Client, report: &mut Report<'_, impl Write>) -> anyhow::Result<()> {
-    let questions = RIGHTS
+async fn rights(
+    client: &Client,
+    rights: &[Right],
+    reach: Reach<'_>,
+    fix: &str,
+    report: &mut Report<'_, impl Write>,
+) -> anyhow::Result<()> {
+    let questions = rights
         .iter()
         .flat_map(|right| right.verbs.iter().map(move |verb| (right, verb)));
     let answers: Vec<_> = stream::iter(questions)
-        .map(async |(right, verb)| anyhow::Ok((right, *verb, may(client, right, verb).await?)))
+        .map(async |(right, verb)| {
+            anyhow::Ok((right, *verb, may(client, right, verb, reach).await?))
+        })
         .buffered(AT_A_TIME)
         .try_collect()
         .await?;
-    for right in &RIGHTS {
+    for right in rights {
         let verbs = |wanted: Answer| {
             let same = answers
                 .iter()
@@ -207,10 +270,7 @@ async fn rights(client: &Client, report: &mut Report<'_, impl Write>) -> anyhow:
         if may_not.is_empty() {
             report.there(&format!("may {may} {resource}"))?;
         } else {
-            report.missing(
-                &format!("may not {may_not} {resource} in all namespaces"),
-                "bind the ClusterRole of the chart to this user",
-            )?;
+            report.missing(&format!("may not {may_not} {resource} {reach}"), fix)?;
         }
     }
     Ok(())
@@ -222,7 +282,12 @@ enum Answer {
     No,
 }
 
-async fn may(client: &Client, right: &Right, verb: &str) -> anyhow::Result<Answer> {
+async fn may(
+    client: &Client,
+    right: &Right,
+    verb: &str,
+    reach: Reach<'_>,
+) -> anyhow::Result<Answer> {
     let (resource, subresource) = match right.resource.split_once('/') {
         Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
         None => (right.resource, None),
@@ -234,6 +299,8 @@ async fn may(client: &Client, right: &Right, verb: &str) -> anyhow::Result<Answe
                 resource: Some(resource.to_owned()),
                 subresource,
                 verb: Some(verb.to_owned()),
+                namespace: reach.namespace.map(str::to_owned),
+                name: reach.name.map(str::to_owned),
                 ..ResourceAttributes::default()
             }),
             ..SelfSubjectAccessReviewSpec::default()
@@ -250,76 +317,4 @@ async fn may(client: &Client, right: &Right, verb: &str) -> anyhow::Result<Answe
 }
 
 #[cfg(test)]
-mod tests {
-    use axum::http::StatusCode;
-    use axum::routing::{get, post};
-    use axum::{Json, Router};
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    /// A cluster that serves one kind of ours, and lets us do what `allows` says.
-    fn cluster(allows: fn(&Value) -> bool) -> Client {
-        let version = json!({
-            "major": "1", "minor": "36", "gitVersion": "v1.36.3", "gitCommit": "",
-            "gitTreeState": "", "buildDate": "", "goVersion": "", "compiler": "", "platform": "",
-        });
-        let resource = json!({
-            "name": "apikeys", "singularName": "apikey", "namespaced": true, "kind": "ApiKey",
-            "verbs": ["get"],
-        });
-        let served = json!({
-            "kind": "APIResourceList", "groupVersion": "apikeys.dev/v1alpha1",
-            "resources": [resource],
-        });
-        let answer = async move |Json(mut review): Json<Value>| {
-            let allowed = allows(&review["spec"]["resourceAttributes"]);
-            review["status"] = json!({ "allowed": allowed });
-            (StatusCode::CREATED, Json(review))
-        };
-        let who = async |Json(mut review): Json<Value>| {
-            review["status"] = json!({ "userInfo": { "username": "jane" } });
-            (StatusCode::CREATED, Json(review))
-        };
-        let router = Router::new()
-            .route("/version", get(Json(version)))
-            .route("/apis/apikeys.dev/v1alpha1", get(Json(served)))
-            .route(
-                "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
-                post(answer),
-            )
-            .route(
-                "/apis/authentication.k8s.io/v1/selfsubjectreviews",
-                post(who),
-            );
-        Client::new(router, "default")
-    }
-
-    #[tokio::test]
-    async fn each_thing_that_is_missing_has_a_line_with_its_fix() {
-        let mut out = Vec::new();
-        let allows = |of: &Value| of["resource"] != "secrets" && of["subresource"] != "status";
-        let verdict = check(&cluster(allows), &mut out).await.unwrap();
-        assert_eq!(verdict, Verdict::Lacking);
-        let said = String::from_utf8(out).unwrap();
-        for line in [
-            "ok       Kubernetes v1.36.3 answers",
-            "ok       signed in as jane; the rights below are this user's",
-            "ok       apikeys.apikeys.dev is served in v1alpha1",
-            "ok       may get configmaps",
-        ] {
-            assert!(said.lines().any(|found| found == line), "{line}\n{said}");
-        }
-        for start in [
-            "missing  serviceaccounts.apikeys.dev is not served in v1alpha1: install",
-            "missing  may not get, list, watch, create, patch, delete secrets in all namespaces: \
-             bind",
-            "missing  may not update apikeys/status.apikeys.dev in all namespaces: bind",
-        ] {
-            assert!(
-                said.lines().any(|found| found.starts_with(start)),
-                "{start}\n{said}"
-            );
-        }
-    }
-}
+mod tests;

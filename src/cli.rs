@@ -2,12 +2,15 @@
 //!
 //! Every flag can also be set in the environment, so that a pod and a shell can both say it.
 
+mod election;
+
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use self::election::{Election, ElectionArgs, LeaseArgs};
 use crate::api::{check_files, crds_yaml, write_files};
 use crate::plan::marker::Installation;
 use crate::telemetry::Format;
@@ -25,11 +28,11 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the operator.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Write, check or print the definitions of the kinds.
     Crds(CrdsArgs),
     /// Say whether the cluster has what the operator needs.
-    Check,
+    Check(CheckArgs),
 }
 
 /// How the operator shall run.
@@ -79,6 +82,10 @@ pub struct RunArgs {
     )]
     pub trust_requested_by: Trust,
 
+    /// By which Lease one of several operators leads.
+    #[command(flatten)]
+    pub election: ElectionArgs,
+
     /// Where to serve /livez, /readyz and /metrics; port 0 takes a free one and logs it.
     #[arg(
         long,
@@ -105,6 +112,19 @@ pub struct RunArgs {
         default_value = "text"
     )]
     pub log_format: Format,
+}
+
+/// What a cluster is held against.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The operator's own namespace, where its Lease is. Left out: that of the cluster's
+    /// configuration.
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE")]
+    pub operator_namespace: Option<String>,
+
+    /// Its Lease.
+    #[command(flatten)]
+    pub lease: LeaseArgs,
 }
 
 /// Whether the stamp of who asked for a key is believed.
@@ -182,11 +202,12 @@ mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
+    use crate::lease::Times;
 
     fn run_args(args: &[&str]) -> Result<RunArgs, clap::Error> {
         let args = ["apikey-operator", "run"].iter().chain(args);
         match Cli::try_parse_from(args)?.command {
-            Command::Run(args) => Ok(args),
+            Command::Run(args) => Ok(*args),
             other => panic!("{other:?}"),
         }
     }
@@ -246,6 +267,22 @@ mod tests {
     }
 
     #[test]
+    fn a_lease_has_the_times_that_are_usual_and_others_must_be_in_order() {
+        let terms = |args: &[&str]| run_args(args).unwrap().election.terms();
+        let usual = terms(&[]).unwrap().unwrap();
+        assert_eq!(usual.times, Times::default());
+        assert!(terms(&["--leader-election=off"]).unwrap().is_none());
+        for wrong in [
+            "--lease-duration=10s",
+            "--lease-renew-deadline=2s",
+            "--lease-retry-period=0s",
+        ] {
+            assert!(terms(&[wrong]).is_err(), "{wrong}");
+        }
+        assert!(terms(&["--lease-duration=1m", "--lease-renew-deadline=40s"]).is_ok());
+    }
+
+    #[test]
     fn what_is_malformed_is_refused_with_the_form_it_should_have() {
         let refusal = |arg: &str| run_args(&[arg]).unwrap_err().to_string();
         for text in ["", "Prod", "a.b", &"x".repeat(33)] {
@@ -253,6 +290,7 @@ mod tests {
             assert!(refusal.contains("1 to 32 of a-z"), "{refusal}");
         }
         assert!(refusal("--trust-requested-by=maybe").contains("[possible values: off, on]"));
+        assert!(refusal("--lease-duration=soon").contains("not a period such as 30d"));
         assert!(refusal("--listen=8080").contains("invalid socket address"));
         assert!(
             run_args(&["--installation=prod-1"])

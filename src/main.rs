@@ -4,9 +4,9 @@ use std::io::{Write as _, stderr, stdout};
 use std::process::ExitCode;
 
 use anyhow::bail;
-use apikey_operator::app::{self, Settings, Signals, Stamp};
-use apikey_operator::check::{self, Verdict};
-use apikey_operator::cli::{Cli, Command, RunArgs, Trust};
+use apikey_operator::app::{self, Ending, Settings, Signals, Stamp};
+use apikey_operator::check::{self, LeasePlace, Verdict};
+use apikey_operator::cli::{CheckArgs, Cli, Command, Election, RunArgs, Trust};
 use apikey_operator::telemetry;
 use clap::Parser as _;
 
@@ -22,9 +22,9 @@ async fn main() -> ExitCode {
 
 async fn perform(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Run(args) => run(args).await?,
+        Command::Run(args) => return run(*args).await,
         Command::Crds(args) => args.perform(&mut stdout().lock())?,
-        Command::Check => match check::check(&check::connect().await?, &mut stdout()).await? {
+        Command::Check(args) => match check(args).await? {
             Verdict::Complete => {}
             Verdict::Lacking => return Ok(ExitCode::FAILURE),
         },
@@ -32,7 +32,24 @@ async fn perform(command: Command) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn run(args: RunArgs) -> anyhow::Result<()> {
+async fn check(args: CheckArgs) -> anyhow::Result<Verdict> {
+    let CheckArgs {
+        operator_namespace,
+        lease,
+    } = args;
+    let config = check::config().await?;
+    let place = LeasePlace {
+        namespace: operator_namespace.unwrap_or_else(|| config.default_namespace.clone()),
+        name: lease.lease_name,
+    };
+    let place = match lease.leader_election {
+        Election::Off => None,
+        Election::On => Some(&place),
+    };
+    check::check(&check::connect(config)?, place, &mut stdout()).await
+}
+
+async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     // Taken apart, so that a flag which nobody uses does not compile without a warning.
     let RunArgs {
         allowed_servers,
@@ -40,6 +57,7 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
         operator_namespace,
         release,
         trust_requested_by,
+        election,
         listen,
         log,
         log_format,
@@ -56,11 +74,15 @@ async fn run(args: RunArgs) -> anyhow::Result<()> {
         operator_namespace,
         release,
         stamp,
+        lease: election.terms()?,
         listen,
     };
     let Signals { stop, abort } = Signals::listen()?;
     tokio::select! {
-        ended = app::run(settings, config, stop) => ended,
+        ended = app::run(settings, config, stop) => Ok(match ended? {
+            Ending::Asked => ExitCode::SUCCESS,
+            Ending::Deposed => ExitCode::FAILURE,
+        }),
         () = abort.cancelled() => bail!("asked twice to end: what was under way is given up"),
     }
 }

@@ -150,6 +150,7 @@ pub struct Metrics {
     called: Arc<Mutex<BTreeSet<CallLabels>>>,
     faults: Family<FaultLabels, Counter>,
     keys: Family<KeyLabels, Gauge>,
+    leader: Gauge,
 }
 
 impl Default for Metrics {
@@ -170,11 +171,12 @@ impl Metrics {
         let mut registry = Registry::with_prefix("apikey_operator");
         let passes: Family<_, _, fn() -> Histogram> =
             Family::new_with_constructor(|| Histogram::new(SECONDS));
-        let (effects, calls, faults, keys) = (
+        let (effects, calls, faults, keys, leader) = (
             Family::default(),
             Family::default(),
             Family::default(),
             Family::default(),
+            Gauge::default(),
         );
         registry.register(
             "build",
@@ -206,6 +208,11 @@ impl Metrics {
             "Keys of the accounts of connections when they were counted last",
             keys.clone(),
         );
+        registry.register(
+            "leader",
+            "Whether this operator leads (1) or stands by (0)",
+            leader.clone(),
+        );
         let registry = Arc::new(registry);
         Self {
             registry,
@@ -215,6 +222,7 @@ impl Metrics {
             called: Arc::default(),
             faults,
             keys,
+            leader,
         }
     }
 
@@ -284,6 +292,11 @@ impl Metrics {
         });
     }
 
+    /// This operator leads: passes begin.
+    pub fn leads(&self) {
+        self.leader.set(1);
+    }
+
     /// All of it, as text in the form of `OpenMetrics`.
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut page = String::new();
@@ -331,64 +344,4 @@ impl Drop for Pass {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn passes_are_counted_however_they_end() {
-        let metrics = Metrics::new();
-        metrics.clone().pass(Kind::ApiKey).ended(Outcome::Changed);
-        metrics.pass(Kind::ApiKey).ended(Outcome::Unchanged);
-        drop(metrics.pass(Kind::ServiceAccount));
-        metrics.pass(Kind::DeployServer).ended(Outcome::Stale);
-        let page = metrics.encode().unwrap();
-        for labels in [
-            r#"kind="ApiKey",outcome="changed""#,
-            r#"kind="ApiKey",outcome="unchanged""#,
-            r#"kind="ServiceAccount",outcome="failed""#,
-            r#"kind="DeployServer",outcome="stale""#,
-        ] {
-            let line = format!("apikey_operator_pass_duration_seconds_count{{{labels}}} 1\n");
-            assert!(page.contains(&line), "{line}{page}");
-        }
-    }
-
-    #[test]
-    fn names_are_as_prometheus_has_them() {
-        let metrics = Metrics::new();
-        metrics.effect("mint");
-        metrics.call("team-a/octopus", "mint", "ok");
-        metrics.fault(Kind::ApiKey, "SecretConflict");
-        metrics.set_keys("team-a/octopus", KeyState::Managed, 3);
-        let page = metrics.encode().unwrap();
-        let version = env!("CARGO_PKG_VERSION");
-        for line in [
-            format!(r#"apikey_operator_build_info{{version="{version}"}} 1"#),
-            r#"apikey_operator_effects_total{step="mint"} 1"#.to_owned(),
-            r#"apikey_operator_server_calls_total{server="team-a/octopus",call="mint",outcome="ok"} 1"#
-                .to_owned(),
-            r#"apikey_operator_faults_total{kind="ApiKey",reason="SecretConflict"} 1"#.to_owned(),
-            r#"apikey_operator_keys{server="team-a/octopus",state="managed"} 3"#.to_owned(),
-        ] {
-            assert!(page.lines().any(|found| found == line), "{line}\n{page}");
-        }
-        assert!(page.ends_with("# EOF\n"));
-    }
-
-    #[test]
-    fn of_a_connection_that_is_gone_nothing_is_told() {
-        let metrics = Metrics::new();
-        metrics.call("gone", "mint", "ok");
-        metrics.call("gone", "mint", "throttled");
-        for state in KeyState::ALL {
-            metrics.set_keys("gone", state, 1);
-            metrics.set_keys("here", state, 1);
-        }
-        metrics.forget_server("gone");
-        let page = metrics.encode().unwrap();
-        assert!(
-            !page.contains("gone") && page.matches("here").count() == 6,
-            "{page}"
-        );
-    }
-}
+mod tests;

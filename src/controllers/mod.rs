@@ -27,6 +27,7 @@ pub(crate) mod lists;
 pub(crate) mod queue;
 pub(crate) mod rendering;
 pub(crate) mod report;
+pub(crate) mod standby;
 pub(crate) mod standing;
 pub(crate) mod tidy;
 pub(crate) mod voice;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use apikey_operator::check::RIGHTS;
+use apikey_operator::check::{LEASE_RIGHTS, RIGHTS, Right};
 use serde_json::{Value, json};
 use testbed::control_plane::ControlPlane;
 use testbed::process::run;
@@ -21,6 +21,10 @@ pub(crate) fn rung() -> Rung {
         .test("it_refuses_typos", it_refuses_typos)
         .test("an_api_server_takes_it", an_api_server_takes_it)
         .test("it_says_what_is_set", it_says_what_is_set)
+        .test(
+            "one_operator_alone_needs_no_lease",
+            one_operator_alone_needs_no_lease,
+        )
         .test(
             "it_grants_what_is_needed_and_no_more",
             it_grants_what_is_needed_and_no_more,
@@ -47,6 +51,13 @@ fn other_values() -> Value {
         "imagePullSecrets": [{"name": "registry"}],
         "nameOverride": "other",
         "fullnameOverride": "other-name",
+        "replicas": 3,
+        "leaderElection": {
+            "enabled": true,
+            "leaseDuration": "1m",
+            "renewDeadline": "40s",
+            "retryPeriod": "5s",
+        },
         "allowedServers": ["*.example.org", "octopus.example"],
         "installation": "prod-1",
         "trustRequestedBy": "on",
@@ -89,6 +100,14 @@ async fn it_refuses_typos(ground: Arc<Ground>) -> Result<()> {
         (json!({"image": {"tga": "v1"}}), "'tga' not allowed"),
         (json!({"log": {"fromat": "text"}}), "'fromat' not allowed"),
         (json!({"log": {"format": "xml"}}), "/log/format"),
+        (
+            json!({"replicas": 2, "leaderElection": {"enabled": false}}),
+            "/replicas",
+        ),
+        (
+            json!({"leaderElection": {"leaseDuration": "15"}}),
+            "/leaderElection/leaseDuration",
+        ),
         (json!({"trustRequestedBy": true}), "/trustRequestedBy"),
         (json!({"installation": "Prod"}), "/installation"),
         (
@@ -147,7 +166,9 @@ async fn it_says_what_is_set(ground: Arc<Ground>) -> Result<()> {
     );
 
     let manifests = render(ground.control_plane().await?, "default", &values).await?;
-    let pod = &one(&manifests, "Deployment")?["spec"]["template"];
+    let deployment = one(&manifests, "Deployment")?;
+    ensure!(deployment["spec"]["replicas"] == 3, "{deployment}");
+    let pod = &deployment["spec"]["template"];
     let container = &pod["spec"]["containers"][0];
     let image = container["image"].as_str().unwrap_or_default();
     ensure!(
@@ -161,6 +182,9 @@ async fn it_says_what_is_set(ground: Arc<Ground>) -> Result<()> {
         "--trust-requested-by=on",
         "--log=info,apikey_operator=trace",
         "--log-format=text",
+        "--lease-duration=1m",
+        "--lease-renew-deadline=40s",
+        "--lease-retry-period=5s",
         "--installation=prod-1",
         "--allowed-servers=*.example.org",
         "--allowed-servers=octopus.example",
@@ -174,22 +198,66 @@ async fn it_says_what_is_set(ground: Arc<Ground>) -> Result<()> {
     Ok(())
 }
 
+async fn one_operator_alone_needs_no_lease(ground: Arc<Ground>) -> Result<()> {
+    let control_plane = ground.control_plane().await?;
+    let alone = json!({"leaderElection": {"enabled": false}});
+    for (values, election, strategy, roles) in [
+        (json!({}), "on", "RollingUpdate", 1),
+        (alone, "off", "Recreate", 0),
+    ] {
+        let manifests = render(control_plane, "default", &values).await?;
+        let deployment = &one(&manifests, "Deployment")?["spec"];
+        ensure!(
+            deployment["strategy"]["type"] == strategy,
+            "{values}: {deployment}"
+        );
+        let env = &deployment["template"]["spec"]["containers"][0]["env"];
+        let wanted = json!({"name": "APIKEY_OPERATOR_LEADER_ELECTION", "value": election});
+        let env = env.as_array().context("no environment")?;
+        ensure!(env.contains(&wanted), "{values}: {env:?}");
+        for kind in ["Role", "RoleBinding"] {
+            let found = all(&manifests, kind)?.len();
+            ensure!(found == roles, "{values}: {found} of kind {kind}");
+        }
+    }
+    Ok(())
+}
+
 /// One thing that may be done: group, resource, verb.
 pub(crate) type Grant = (String, String, String);
 
 /// All that the chart grants to the operator.
 pub(crate) async fn granted(control_plane: &ControlPlane) -> Result<BTreeSet<Grant>> {
     let manifests = render(control_plane, "default", &json!({})).await?;
-    ensure!(
-        one(&manifests, "Role").is_err(),
-        "there is a Role that nobody has checked"
-    );
-    Ok(grants(&one(&manifests, "ClusterRole")?["rules"]))
+    let everywhere = grants(&one(&manifests, "ClusterRole")?["rules"]);
+    let at_home = grants(&one(&manifests, "Role")?["rules"]);
+    Ok(everywhere.union(&at_home).cloned().collect())
 }
 
 async fn it_grants_what_is_needed_and_no_more(ground: Arc<Ground>) -> Result<()> {
-    let granted = granted(ground.control_plane().await?).await?;
-    let needed: BTreeSet<Grant> = RIGHTS
+    let manifests = render(ground.control_plane().await?, "default", &json!({})).await?;
+    for (kind, rights) in [("ClusterRole", &RIGHTS[..]), ("Role", &LEASE_RIGHTS[..])] {
+        let granted = grants(&one(&manifests, kind)?["rules"]);
+        let needed = needed(rights);
+        let differing: Vec<_> = granted.symmetric_difference(&needed).collect();
+        ensure!(
+            differing.is_empty(),
+            "{kind}: in one list only: {differing:?}"
+        );
+    }
+    let own = json!({
+        "apiGroups": ["coordination.k8s.io"],
+        "resources": ["leases"],
+        "resourceNames": ["tried-apikey-operator"],
+        "verbs": ["get", "update"],
+    });
+    let rules = one(&manifests, "Role")?["rules"].clone();
+    ensure!(rules[1] == own, "not its own Lease alone: {rules}");
+    Ok(())
+}
+
+fn needed(rights: &[Right]) -> BTreeSet<Grant> {
+    rights
         .iter()
         .flat_map(|right| {
             right
@@ -198,10 +266,7 @@ async fn it_grants_what_is_needed_and_no_more(ground: Arc<Ground>) -> Result<()>
                 .map(move |verb| (right.group, right.resource, verb))
         })
         .map(|(group, resource, verb)| (group.into(), resource.into(), (*verb).into()))
-        .collect();
-    let differing: Vec<_> = granted.symmetric_difference(&needed).collect();
-    ensure!(differing.is_empty(), "in one list only: {differing:?}");
-    Ok(())
+        .collect()
 }
 
 /// What the rules of a role grant.
@@ -259,7 +324,8 @@ async fn check_is_content_with_its_rights(ground: Arc<Ground>) -> Result<()> {
         said.contains("missing  may not create, patch events.events.k8s.io"),
         "{said}"
     );
-    ensure!(said.matches("missing").count() == RIGHTS.len(), "{said}");
+    let lines = RIGHTS.len() + LEASE_RIGHTS.len();
+    ensure!(said.matches("missing").count() == lines, "{said}");
     Ok(())
 }
 
@@ -267,7 +333,8 @@ async fn check(control_plane: &ControlPlane, account: &str) -> Result<std::proce
     let kubeconfig = control_plane.kubeconfig_for("charted", account).await?;
     let mut check = Command::new(env!("CARGO_BIN_EXE_apikey-operator"));
     check
-        .arg("check")
+        .args(["check", "--operator-namespace=charted"])
+        .arg("--lease-name=tried-apikey-operator")
         .env("KUBECONFIG", kubeconfig)
         .kill_on_drop(true);
     check.output().await.context("the operator does not start")
@@ -284,11 +351,14 @@ async fn render(control_plane: &ControlPlane, namespace: &str, values: &Value) -
 
 /// The one manifest of a kind.
 fn one(manifests: &str, kind: &str) -> Result<Value> {
-    let all: Vec<Value> = serde_saphyr::from_multiple(manifests)?;
-    let mut of_kind = all.into_iter().filter(|manifest| manifest["kind"] == kind);
-    let found = of_kind
-        .next()
-        .with_context(|| format!("there is no {kind}"))?;
-    ensure!(of_kind.next().is_none(), "there are several of kind {kind}");
-    Ok(found)
+    let mut found = all(manifests, kind)?;
+    ensure!(found.len() < 2, "there are several of kind {kind}");
+    found.pop().with_context(|| format!("there is no {kind}"))
+}
+
+/// All manifests of a kind.
+fn all(manifests: &str, kind: &str) -> Result<Vec<Value>> {
+    let mut all: Vec<Value> = serde_saphyr::from_multiple(manifests)?;
+    all.retain(|manifest| manifest["kind"] == kind);
+    Ok(all)
 }

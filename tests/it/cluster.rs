@@ -19,6 +19,7 @@
 //! | `endings` | deletion, expiry, revocation, retention |
 //! | `tampering` | status wiped, old manifests, old intents |
 //! | `alone` | kill -9, objects that do not parse: each on a stage of its own |
+//! | `replicas` | two operators, one of which is killed or put to sleep: in `alone` |
 //!
 //! `ROW=<name>` in the environment plays only the rows whose name contains it.
 
@@ -33,6 +34,7 @@ mod heard;
 mod keys;
 mod kstatus;
 mod options;
+mod replicas;
 mod sight;
 mod stage;
 mod tampering;

@@ -49,6 +49,10 @@ pub(super) async fn play(ground: Arc<Ground>) -> Result<()> {
         let played = kills(&stage, seed).await;
         played.with_context(|| format!("kills, with SEED={seed}"))?;
     }
+    if super::is_asked_for("replicas") {
+        let played = super::replicas::two_replicas(&stage).await;
+        played.context("two replicas")?;
+    }
     if super::is_asked_for("any_host_but_the_api_server") {
         let played = any_host_but_the_api_server(&stage).await;
         played.context("any host but the API server")?;
@@ -227,7 +231,7 @@ async fn restart(stage: &Arc<Stage>) -> Result<()> {
     let after = stage.control_plane().await?.audit().await?;
     let writes: Vec<_> = after[before..]
         .iter()
-        .filter(|event| event.user == USER && event.verb.writes())
+        .filter(|event| event.user == USER && event.verb.writes() && event.resource != "leases")
         .collect();
     ensure!(writes.is_empty(), "it writes: {writes:?}");
     let lists = case.twin.sent(Effect::ListKeys);
@@ -241,6 +245,8 @@ async fn restart(stage: &Arc<Stage>) -> Result<()> {
 /// else lives but what a killed operator had made and not published, which is the sweep's.
 async fn kills(stage: &Arc<Stage>, seed: u64) -> Result<()> {
     let mut dice = StdRng::seed_from_u64(seed);
+    stage.stop().await?;
+    stage.start_unelected().await?;
     let case = Case::open(stage, "kills").await?;
     case.apply(&case.ground()).await?;
     case.apply(&[case.account("")]).await?;
@@ -268,7 +274,7 @@ async fn kills(stage: &Arc<Stage>, seed: u64) -> Result<()> {
         }
         moment.comes(&case).await?;
         stage.kill().await?;
-        stage.start().await?;
+        stage.start_unelected().await?;
         chance.unpublished.extend(unpublished(&case).await?);
     }
     accounted_for(&case, &chance).await?;

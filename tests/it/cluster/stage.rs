@@ -71,6 +71,7 @@ pub(crate) struct Stage {
     pub(crate) listen: String,
     log: PathBuf,
     args: Vec<String>,
+    env: Vec<(String, String)>,
     kubeconfig: PathBuf,
 }
 
@@ -81,11 +82,13 @@ impl Stage {
         install(control_plane).await?;
         let listen = format!("127.0.0.1:{}", free_port()?);
         let client = client(control_plane).await?;
+        let container = container(control_plane).await?;
         let stage = Self {
             heard: Heard::begin(&client),
             client,
             canaries: Canaries::default(),
-            args: arguments(control_plane, &listen).await?,
+            args: arguments(&container, &listen)?,
+            env: environment(&container),
             listen,
             operator: Mutex::default(),
             log: control_plane.folder().join("operator.log"),
@@ -106,6 +109,13 @@ impl Stage {
         self.start_with(&self.args).await
     }
 
+    /// The same without an election: nobody waits for the lease of one who was killed.
+    pub(crate) async fn start_unelected(&self) -> Result<()> {
+        let off = "--leader-election=off".to_owned();
+        let args: Vec<_> = self.args.iter().cloned().chain([off]).collect();
+        self.start_with(&args).await
+    }
+
     /// The same without one of its options.
     pub(crate) async fn start_without(&self, option: &str) -> Result<()> {
         let is_it = |arg: &&String| arg.split('=').next() == Some(option);
@@ -116,12 +126,7 @@ impl Stage {
 
     async fn start_with(&self, args: &[impl AsRef<OsStr>]) -> Result<()> {
         let before = self.log()?.len();
-        let operator = Program::new(env!("CARGO_BIN_EXE_apikey-operator"))
-            .args(args)
-            .env_clear()
-            .env("KUBECONFIG", &self.kubeconfig)
-            .env("POD_NAMESPACE", OPERATOR)
-            .start(&self.log)?;
+        let operator = self.program().args(args).start(&self.log)?;
         let works = async {
             let mut tick = interval(Duration::from_millis(20));
             while !self.log_after(before)?.contains(WORKS) {
@@ -137,6 +142,30 @@ impl Stage {
         }
         *self.operator.lock().await = Some(operator);
         Ok(())
+    }
+
+    /// The operator's program in the container's environment.
+    fn program(&self) -> Program {
+        let program = Program::new(env!("CARGO_BIN_EXE_apikey-operator"))
+            .env_clear()
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("POD_NAMESPACE", OPERATOR);
+        let env = self.env.iter();
+        env.fold(program, |program, (name, value)| program.env(name, value))
+    }
+
+    /// Starts one more operator of the release, with a log of its own.
+    pub(crate) fn replica(&self, pod: &str, times: &[&str]) -> Result<Replica> {
+        let listen = format!("127.0.0.1:{}", free_port()?);
+        let others = |arg: &&String| !arg.starts_with("--lease-") && !arg.starts_with("--listen=");
+        let process = self
+            .program()
+            .env("POD_NAME", pod)
+            .args(self.args.iter().filter(others))
+            .args(times)
+            .args([format!("--listen={listen}")])
+            .start(self.log.with_file_name(format!("{pod}.log")))?;
+        Ok(Replica { process, listen })
     }
 
     /// Kills the operator as `kill -9` does.
@@ -170,9 +199,7 @@ impl Stage {
 
     /// What the operator's metrics say.
     pub(crate) async fn metrics(&self) -> Result<String> {
-        let url = format!("http://{}/metrics", self.listen);
-        let answer = reqwest::get(url).await?.error_for_status()?;
-        Ok(answer.text().await?)
+        page(&self.listen, "metrics").await
     }
 
     /// How many passes over objects of this kind the running operator has made.
@@ -245,6 +272,30 @@ impl Stage {
     }
 }
 
+/// One of several operators.
+pub(crate) struct Replica {
+    pub(crate) process: Process,
+    listen: String,
+}
+
+impl Replica {
+    /// What it answers to a probe, or as its metrics.
+    pub(crate) async fn page(&self, name: &str) -> Result<String> {
+        page(&self.listen, name).await
+    }
+
+    /// All that it has printed.
+    pub(crate) fn log(&self) -> Result<String> {
+        Ok(std::fs::read_to_string(self.process.log())?)
+    }
+}
+
+async fn page(listen: &str, name: &str) -> Result<String> {
+    let url = format!("http://{listen}/{name}");
+    let answer = reqwest::get(url).await?.error_for_status()?;
+    Ok(answer.text().await?)
+}
+
 fn chart() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/apikey-operator")
 }
@@ -281,11 +332,24 @@ async fn install(control_plane: &ControlPlane) -> Result<()> {
     Ok(())
 }
 
-/// The arguments of the container, but for the address.
-async fn arguments(control_plane: &ControlPlane, listen: &str) -> Result<Vec<String>> {
+/// The operator's container.
+async fn container(control_plane: &ControlPlane) -> Result<Value> {
     let deployment = render(control_plane, &["--show-only", "templates/deployment.yaml"]).await?;
     let deployment: Value = serde_saphyr::from_str(&deployment)?;
-    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    Ok(deployment["spec"]["template"]["spec"]["containers"][0].clone())
+}
+
+/// What the container's environment says by itself.
+fn environment(container: &Value) -> Vec<(String, String)> {
+    let entries = container["env"].as_array().into_iter().flatten();
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    entries
+        .filter_map(|entry| Some((text(&entry["name"])?, text(&entry["value"])?)))
+        .collect()
+}
+
+/// The arguments of the container, but for the address.
+fn arguments(container: &Value, listen: &str) -> Result<Vec<String>> {
     let args: Vec<String> = serde_json::from_value(container["args"].clone())?;
     Ok(args
         .into_iter()

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::future::Future;
+use std::future::{Future, pending};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use apikey_operator::app::{self, Identity, Signs, Stamp, operate};
 use apikey_operator::clock::Clock as _;
 use apikey_operator::health::Gates;
+use apikey_operator::lease::{Terms, Times};
 use apikey_operator::metrics::Metrics;
 use apikey_operator::plan::marker::Installation;
 use apikey_operator::plan::sweep::{Claim, Scope};
@@ -43,6 +44,8 @@ use crate::world::World;
 pub const OPERATOR: &str = "operator";
 /// Whoever applies manifests.
 pub const PERSON: &str = "person";
+/// The Lease of the operators that are elected, in their own namespace.
+pub const LEASE: &str = "operator";
 /// The installation that all operators of a scene belong to.
 pub const INSTALLATION: &str = "simulated";
 /// How often something that is waited for is looked at: at first, and after a while.
@@ -171,6 +174,20 @@ impl Scene {
 
     /// Starts an operator, and again whenever it crashes.
     pub fn start(&self, program: &str) {
+        self.start_under(program, None);
+    }
+
+    /// Starts an operator that works while it leads; when it leads no more its life ends.
+    pub fn start_elected(&self, program: &str) {
+        let terms = Terms {
+            name: LEASE.to_owned(),
+            pod: program.to_owned(),
+            times: Times::default(),
+        };
+        self.start_under(program, Some(terms));
+    }
+
+    fn start_under(&self, program: &str, lease: Option<Terms>) {
         let process = Process::new(program);
         let life = Program {
             life: process.clone(),
@@ -179,7 +196,9 @@ impl Scene {
         };
         self.programs().insert(program.to_owned(), life);
         let scene = self.clone();
-        let work = self.world.run(&process, move |life| scene.live(&life));
+        let work = self
+            .world
+            .run(&process, move |life| scene.live(&life, lease.clone()));
         if let Some(program) = self.programs().get_mut(program) {
             program.work = Some(work);
         }
@@ -202,7 +221,11 @@ impl Scene {
     }
 
     /// One life of an operator.
-    fn live(&self, life: &Process) -> impl Future<Output = ()> + Send + use<> {
+    fn live(
+        &self,
+        life: &Process,
+        lease: Option<Terms>,
+    ) -> impl Future<Output = ()> + Send + use<> {
         let at_once = watch::Sender::new(Next::AtOnce);
         let mut next = at_once.subscribe();
         if let Some(program) = self.programs().get_mut(life.name.as_ref()) {
@@ -229,16 +252,23 @@ impl Scene {
             },
             own_namespace: manifests::OWN.to_owned(),
             stamp: Stamp::Ignored,
+            lease,
         });
         let signs = Signs {
             gates: Gates::closed(),
             metrics: self.metrics.clone(),
         };
+        let (recorder, life) = (self.world.recorder.clone(), life.clone());
         async move {
             // Nobody is left to let it begin only when the world has ended.
             drop(next.wait_for(|next| *next == Next::AtOnce).await);
             if let Some(identity) = identity {
-                operate(world, identity, signs, CancellationToken::new()).await;
+                let ended = operate(world, identity, signs, CancellationToken::new()).await;
+                if ended.is_err() {
+                    // The kubelet starts it anew.
+                    recorder.crash(&life);
+                    pending::<()>().await;
+                }
             }
         }
     }

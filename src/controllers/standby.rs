@@ -1,0 +1,53 @@
+//! An operator that stands by: its watches see everything, and nobody acts on it. When its turn
+//! comes, every object is looked at once.
+
+use std::convert::Infallible;
+
+use kube::{Resource, ResourceExt};
+
+use super::standing::Place;
+use super::watch::{Bells, Queues, Stores};
+use crate::api::ServerKind;
+
+impl Queues {
+    /// Forgets for ever what rings: the stores know it, and queues would grow for weeks.
+    pub(crate) async fn forget(&mut self) -> Infallible {
+        loop {
+            tokio::select! {
+                _ = self.keys.recv() => {}
+                _ = self.accounts.recv() => {}
+                _ = self.servers.recv() => {}
+                _ = self.cluster_servers.recv() => {}
+            }
+        }
+    }
+}
+
+impl Bells {
+    /// Wakes every object that is there.
+    pub(crate) fn everything(&self, stores: &Stores) {
+        for server in stores.cluster_servers.state() {
+            self.connection(&place(ServerKind::ClusterDeployServer, &*server));
+        }
+        for server in stores.servers.state() {
+            self.connection(&place(ServerKind::DeployServer, &*server));
+        }
+        for account in stores.accounts.state() {
+            self.account(
+                &account.namespace().unwrap_or_default(),
+                &account.name_any(),
+            );
+        }
+        for key in stores.keys.state() {
+            self.key(&key.namespace().unwrap_or_default(), &key.name_any());
+        }
+    }
+}
+
+fn place(kind: ServerKind, server: &impl Resource) -> Place {
+    Place {
+        kind,
+        namespace: server.namespace(),
+        name: server.name_any(),
+    }
+}
