@@ -8,6 +8,7 @@ mod accounts;
 mod cost;
 mod counting;
 mod ending;
+mod leading;
 mod making;
 mod restarting;
 mod rotating;
@@ -37,6 +38,7 @@ pub(crate) fn rung() -> Rung {
         accounts::tests(),
         trouble::tests(),
         counting::tests(),
+        leading::tests(),
     ];
     let tests = tests.into_iter().flatten();
     tests.fold(Rung::new("life"), |rung, (name, body)| {
