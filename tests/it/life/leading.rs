@@ -1,15 +1,20 @@
 //! Two operators of which one leads: what comes of a leader that dies, and of one that nobody answers.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use simulation::effect::Effect;
-use simulation::manifests::{Address, OWN, TEAM};
+use simulation::effect::{Call, Door, Effect};
+use simulation::manifests::{self, Address, OWN, TEAM};
 use simulation::recorder::Heard;
 use simulation::scene::{LEASE, Scene, play};
+use simulation::script::{Act, Moment, Rule};
+use testbed::twins::Effect as Made;
 
 use super::{HOUR, MINUTE, Test, ground, key, only_published};
 
+const SECOND: Duration = Duration::from_secs(1);
 const A: &str = "a";
 const B: &str = "b";
 /// The next leader is there when the lease has ended, and somebody has looked.
@@ -26,6 +31,7 @@ pub(super) fn tests() -> Vec<Test> {
         ),
         elected("a_leader_without_answers_leads_again_later", again),
         elected("one_who_has_the_lease_alone_is_not_disturbed", alone),
+        elected("an_update_loses_no_key_and_no_time", update),
     ]
 }
 
@@ -121,22 +127,19 @@ async fn dies(scene: Scene) -> Result<()> {
     Ok(())
 }
 
-async fn dies_minting(scene: Scene) -> Result<()> {
-    use simulation::effect::Door;
-    use simulation::script::{Act, Moment, Rule};
+fn is_mint_of_a(call: &Call) -> bool {
+    matches!(call.door, Door::Server(_))
+        && call.is_effect()
+        && call.path.ends_with("/apikeys")
+        && call.process.name.as_ref() == A
+}
 
+async fn dies_minting(scene: Scene) -> Result<()> {
     ground(&scene).await?;
-    let mint = Rule::once(Act::Crash(Moment::After), |call| {
-        matches!(call.door, Door::Server(_))
-            && call.is_effect()
-            && call.path.ends_with("/apikeys")
-            && call.process.name.as_ref() == A
-    });
+    let mint = Rule::once(Act::Crash(Moment::After), is_mint_of_a);
     scene.keep_down(A);
     let ticket = scene.world.recorder.script(mint);
-    scene
-        .apply(&simulation::manifests::key("deploys", json!({})))
-        .await?;
+    scene.apply(&manifests::key("deploys", json!({}))).await?;
     scene
         .until("A dies", MINUTE, |_| ticket.count() == 1)
         .await?;
@@ -155,6 +158,31 @@ async fn dies_minting(scene: Scene) -> Result<()> {
     Ok(())
 }
 
+/// Asked to end while it makes a key, and the server takes its time: the key is published first.
+async fn update(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    let slow = Rule::once(Act::Slow(SECOND * 20), is_mint_of_a);
+    let ticket = scene.world.recorder.script(slow);
+    scene.apply(&manifests::key("deploys", json!({}))).await?;
+    scene
+        .until("A asks for a key", MINUTE, |_| ticket.count() == 1)
+        .await?;
+    scene.stop(A);
+    scene
+        .until("the key is published", MINUTE, |scene| {
+            scene.published(TEAM, "deploys").is_some()
+        })
+        .await?;
+    scene
+        .until("B leads", SECOND * 4, |scene| leader(scene).starts_with(B))
+        .await?;
+    scene.until_ready(&Address::key("deploys"), MINUTE).await?;
+    only_published(&scene, "deploys")?;
+    ensure!(scene.twin.done(Made::Mint) == 1, "several keys were made");
+    key(&scene, "later", json!({})).await?;
+    Ok(())
+}
+
 async fn unanswered(scene: Scene) -> Result<()> {
     ground(&scene).await?;
     key(&scene, "deploys", json!({})).await?;
@@ -162,9 +190,7 @@ async fn unanswered(scene: Scene) -> Result<()> {
     scene.pause(A);
     let paused = scene.now();
     // Both are to make it.
-    scene
-        .apply(&simulation::manifests::key("later", json!({})))
-        .await?;
+    scene.apply(&manifests::key("later", json!({}))).await?;
     scene
         .until("A ends", MINUTE, |scene| scene.life(A) != life)
         .await?;

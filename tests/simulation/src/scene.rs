@@ -82,6 +82,8 @@ struct Program {
     work: Option<JoinHandle<()>>,
     /// Whether a next life may begin.
     next: watch::Sender<Next>,
+    /// Asks it to end, for good.
+    stop: CancellationToken,
 }
 
 /// Whether a next life may begin.
@@ -193,6 +195,7 @@ impl Scene {
             life: process.clone(),
             work: None,
             next: watch::Sender::new(Next::AtOnce),
+            stop: CancellationToken::new(),
         };
         self.programs().insert(program.to_owned(), life);
         let scene = self.clone();
@@ -201,6 +204,13 @@ impl Scene {
             .run(&process, move |life| scene.live(&life, lease.clone()));
         if let Some(program) = self.programs().get_mut(program) {
             program.work = Some(work);
+        }
+    }
+
+    /// Asks a program to end, as the kubelet does when an update takes its pod away.
+    pub fn stop(&self, program: &str) {
+        if let Some(program) = self.programs().get(program) {
+            program.stop.cancel();
         }
     }
 
@@ -228,8 +238,10 @@ impl Scene {
     ) -> impl Future<Output = ()> + Send + use<> {
         let at_once = watch::Sender::new(Next::AtOnce);
         let mut next = at_once.subscribe();
+        let mut stop = CancellationToken::new();
         if let Some(program) = self.programs().get_mut(life.name.as_ref()) {
             program.life = life.clone();
+            stop = program.stop.clone();
             if life.life > 0 {
                 next = program.next.subscribe();
             }
@@ -263,10 +275,12 @@ impl Scene {
             // Nobody is left to let it begin only when the world has ended.
             drop(next.wait_for(|next| *next == Next::AtOnce).await);
             if let Some(identity) = identity {
-                let ended = operate(world, identity, signs, CancellationToken::new()).await;
+                let ended = operate(world, identity, signs, stop.clone()).await;
                 if ended.is_err() {
                     // The kubelet starts it anew.
                     recorder.crash(&life);
+                }
+                if ended.is_err() || stop.is_cancelled() {
                     pending::<()>().await;
                 }
             }
