@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::SeededEntropy;
 use crate::consumer::{self, Habit};
 use crate::effect::{Door, Effect, Process};
-use crate::kubernetes::{Kind, Store};
+use crate::kubernetes::{Kind, Snapshot, Store};
 use crate::manifests::{self, Address};
 use crate::recorder::{Heard, Pace};
 use crate::wire::{Overheard, Wires};
@@ -137,6 +137,47 @@ impl Scene {
     /// When a definition makes no sense.
     pub async fn with(config: Config) -> Result<Self> {
         let world = World::new()?;
+        let clock = world.clock.clone();
+        let twin = Way::new(Octopus::new(&config), move || clock.now());
+        let overheard = Overheard::default();
+        overheard.add(&twin.look(|twin, _| twin.start().operator.key.clone()));
+        let scene = Self::over(world, twin, overheard)?;
+        scene.apply(&manifests::namespace(manifests::OWN)).await?;
+        scene.apply(&manifests::namespace(manifests::TEAM)).await?;
+        Ok(scene)
+    }
+
+    /// A copy of this cluster, with the same uids, beside the same deploy server, with nobody at work.
+    /// Its operator must not have a name that one of this cluster has.
+    ///
+    /// # Errors
+    /// When a definition makes no sense.
+    pub fn copy(&self) -> Result<Self> {
+        let world = self.world.beside()?;
+        let copy = Self::over(world, self.twin.clone(), self.overheard.clone())?;
+        let objects = self.world.api.store(|store| store.snapshot());
+        copy.world.api.store(|store| {
+            store.restore(&objects);
+            store.part();
+        });
+        copy.witness.look(None);
+        Ok(copy)
+    }
+
+    /// The cluster is put back as it was. What the witness would say of that is nobody's doing.
+    pub fn put_back(&self, objects: &Snapshot) {
+        self.witness.look(None);
+        self.world.api.store(|store| store.restore(objects));
+        self.witness.look(None);
+    }
+
+    /// All objects of the cluster, to come back to.
+    pub fn snapshot(&self) -> Snapshot {
+        self.world.api.store(|store| store.snapshot())
+    }
+
+    /// An empty cluster with the operator's kinds.
+    fn over(world: World, twin: Way<Octopus>, overheard: Overheard) -> Result<Self> {
         let kinds = kinds()?;
         world.api.store(|store| {
             for kind in kinds {
@@ -148,13 +189,9 @@ impl Scene {
             Door::Kubernetes => KUBERNETES_AWAY,
             Door::Server(_) => SERVER_AWAY,
         });
-        let clock = world.clock.clone();
-        let twin = Way::new(Octopus::new(&config), move || clock.now());
-        let overheard = Overheard::default();
-        overheard.add(&twin.look(|twin, _| twin.start().operator.key.clone()));
         let witness = Witness::new(&world, &twin, &overheard);
         let person = world.client(&Process::new(PERSON));
-        let scene = Self {
+        Ok(Self {
             world,
             twin,
             witness,
@@ -163,10 +200,7 @@ impl Scene {
             person,
             programs: Arc::default(),
             complaints: Arc::default(),
-        };
-        scene.apply(&manifests::namespace(manifests::OWN)).await?;
-        scene.apply(&manifests::namespace(manifests::TEAM)).await?;
-        Ok(scene)
+        })
     }
 
     /// The text of the operator's own key.

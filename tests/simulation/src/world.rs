@@ -44,6 +44,19 @@ impl World {
         })
     }
 
+    /// Another empty cluster at the same time.
+    ///
+    /// # Errors
+    /// As [`ApiServer::new`].
+    pub fn beside(&self) -> Result<Self> {
+        let shared = Arc::new(self.clock.clone());
+        Ok(Self {
+            api: ApiServer::new(shared.clone())?,
+            recorder: Recorder::new(shared),
+            clock: self.clock.clone(),
+        })
+    }
+
     /// A Kubernetes client in the hands of a process.
     pub fn client(&self, process: &Process) -> Client {
         let (world, process) = (self.clone(), process.clone());

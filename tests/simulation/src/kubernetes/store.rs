@@ -168,11 +168,39 @@ impl Store {
     }
 
     /// Puts all objects back as they were, as a restored etcd with its revision bumped would:
-    /// versions go on, history is forgotten.
+    /// versions go on, objects keep theirs, and watches of before get 410. What has changed by it is
+    /// left for oracles alone.
     pub fn restore(&mut self, snapshot: &Snapshot) {
+        let versions = snapshot.0.values().filter_map(|object| {
+            let version = object["metadata"]["resourceVersion"].as_str()?;
+            version.parse::<u64>().ok()
+        });
+        self.version = versions.chain([self.version]).max().unwrap_or_default();
+        self.history.clear();
+        let mut keys: BTreeSet<Key> = self.objects.keys().cloned().collect();
+        keys.extend(snapshot.0.keys().cloned());
+        for key in keys {
+            let old = self.objects.get(&key).cloned();
+            let new = snapshot.0.get(&key).cloned();
+            if old != new {
+                self.version += 1;
+                let version = self.version;
+                self.history.push_back(Change {
+                    version,
+                    key,
+                    old,
+                    new,
+                });
+            }
+        }
         self.objects.clone_from(&snapshot.0);
         self.version += 1;
-        self.compact();
+        self.compacted = self.version;
+    }
+
+    /// Draws other uids from now on than the cluster of which this one is a copy.
+    pub fn part(&mut self) {
+        self.made += 1 << 20;
     }
 
     fn route(&mut self, now: Timestamp, request: &http::Request<Bytes>) -> Result<Answer, Refusal> {
