@@ -189,7 +189,7 @@ reasons! {
         "Bring back the former server or credential, or make a new connection for the new one.";
     IdentityShared:
         "Another installation of the operator uses the same identity, as in a cloned cluster.",
-        "Give one of the two another installation id.";
+        "Do what the message says: give one of the two another installation id, or rotate what a backup has put back; then take the annotation off.";
     ClockSkew:
         "The server's clock is more than a minute from ours.",
         "Set the clock that is wrong; until then the difference is allowed for.";

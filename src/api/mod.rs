@@ -140,6 +140,12 @@ pub mod annotation {
     pub const ADDED: &str = "apikeys.dev/added";
     /// On a ServiceAccount: keys that outlive their ApiKey on purpose.
     pub const RETAINED: &str = "apikeys.dev/retained";
+    /// On a ServiceAccount with `foreignKeys: Revoke`: keys of no operator, and since when each has
+    /// been seen, `<id>:<firstSeen>`.
+    pub const FOREIGN: &str = "apikeys.dev/foreign";
+    /// On a ServiceAccount: the installation under whose name another cluster makes keys as well.
+    /// Taken off by people.
+    pub const IDENTITY_SHARED: &str = "apikeys.dev/identity-shared";
 }
 
 /// Another object of the same namespace.

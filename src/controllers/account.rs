@@ -307,7 +307,8 @@ fn label(step: &Step) -> Option<&'static str> {
         | Step::Find(_)
         | Step::FindTeam(_)
         | Step::Look { .. }
-        | Step::Census => None,
+        | Step::Census
+        | Step::Inspect(_) => None,
         Step::Pin(_) => Some("Pin"),
         Step::Create(_) => Some("Create"),
         Step::Update(..) => Some("Update"),

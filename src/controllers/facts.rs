@@ -14,7 +14,7 @@ use crate::plan::account::{self, Maker, Pins};
 use crate::plan::key::{self, Finalizer, IntentSeen};
 use crate::plan::marker::Installation;
 use crate::plan::port::{AccountId, KeyId, ServerIdentity, TeamId};
-use crate::plan::record::{Intent, Uid};
+use crate::plan::record::{Intent, Uid, format_foreign, parse_foreign};
 
 /// Whether the stamp of admission (`apikeys.dev/requested-by`) may be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +107,10 @@ fn pins(meta: &ObjectMeta) -> Pins {
         },
         added: words(annotation::ADDED).map(TeamId::new).collect(),
         retained: words(annotation::RETAINED).map(KeyId::new).collect(),
+        foreign: text(annotation::FOREIGN)
+            .map(parse_foreign)
+            .unwrap_or_default(),
+        shared: text(annotation::IDENTITY_SHARED).and_then(Installation::parse),
     }
 }
 
@@ -139,6 +143,14 @@ pub(crate) fn pinned(pins: &Pins) -> Vec<(&'static str, Option<String>)> {
         ),
         (annotation::ADDED, words(&pins.added)),
         (annotation::RETAINED, words(&pins.retained)),
+        (
+            annotation::FOREIGN,
+            (!pins.foreign.is_empty()).then(|| format_foreign(&pins.foreign)),
+        ),
+        (
+            annotation::IDENTITY_SHARED,
+            pins.shared.as_ref().map(ToString::to_string),
+        ),
     ]
 }
 

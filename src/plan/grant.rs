@@ -32,6 +32,18 @@ pub struct Allowance {
     pub max_lifetime: Option<SignedDuration>,
     /// Whether keys and accounts may be left behind.
     pub retain: Retain,
+    /// What may be done with keys that no operator made.
+    pub foreign: Foreign,
+}
+
+/// What may be done with keys that no operator made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Foreign {
+    /// They may be revoked.
+    #[default]
+    Revoked,
+    /// They may be counted.
+    Counted,
 }
 
 /// Whether keys and accounts may be left behind.
@@ -89,6 +101,14 @@ pub fn allowance(
             Retain::Allowed
         } else {
             Retain::Refused
+        },
+        foreign: if covering
+            .iter()
+            .any(|(grant, _)| grant.foreign_keys.contains(&ForeignKeys::Revoke))
+        {
+            Foreign::Revoked
+        } else {
+            Foreign::Counted
         },
     })
 }
@@ -363,6 +383,8 @@ mod tests {
             Some(SignedDuration::from_hours(168))
         );
         assert_eq!(limits(&[day.clone(), week]).retain, Retain::Refused);
-        assert_eq!(limits(&[day, serde_json::json!({})]), Allowance::default());
+        let revoke = serde_json::json!({"foreignKeys": ["Report", "Revoke"]});
+        assert_eq!(limits(std::slice::from_ref(&day)).foreign, Foreign::Counted);
+        assert_eq!(limits(&[day, revoke]), Allowance::default());
     }
 }

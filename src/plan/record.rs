@@ -4,6 +4,7 @@
 //! `parse ∘ format` is the identity for every form. What does not parse counts as absent or void,
 //! never as an error: somebody committed it to Git, or copied the object.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -194,6 +195,23 @@ pub fn parse_retiring(text: &str) -> Vec<Retiring> {
     text.split_whitespace().filter_map(word).collect()
 }
 
+/// The annotation `apikeys.dev/foreign`: `<id>:<firstSeen>` for each key, apart by blanks.
+pub fn format_foreign(keys: &BTreeMap<KeyId, Timestamp>) -> String {
+    let words = keys
+        .iter()
+        .map(|(id, seen)| format!("{id}:{}", seen.as_millisecond()));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// Reads the annotation `apikeys.dev/foreign`; words that make no sense are passed over.
+pub fn parse_foreign(text: &str) -> BTreeMap<KeyId, Timestamp> {
+    let word = |word: &str| {
+        let (id, seen) = word.rsplit_once(':')?;
+        Some((KeyId::new(id), millis(seen)?))
+    };
+    text.split_whitespace().filter_map(word).collect()
+}
+
 /// Reads a time in milliseconds since 1970.
 fn millis(text: &str) -> Option<Timestamp> {
     Timestamp::from_millisecond(text.parse().ok()?).ok()
@@ -258,5 +276,15 @@ mod tests {
         ];
         assert_eq!(parse_retiring(&format_retiring(&keys)), keys);
         assert_eq!(parse_retiring("x 1:a 1:a:b :::"), vec![]);
+    }
+
+    #[test]
+    fn foreign_keys_come_back_as_written() {
+        let keys = BTreeMap::from([
+            (KeyId::new("apikeys-a:b"), Timestamp::UNIX_EPOCH),
+            (KeyId::new("apikeys-c"), Timestamp::UNIX_EPOCH),
+        ]);
+        assert_eq!(parse_foreign(&format_foreign(&keys)), keys);
+        assert_eq!(parse_foreign("x a: a:b :"), BTreeMap::new());
     }
 }

@@ -5,9 +5,12 @@
 //! what people do.
 
 mod accounts;
+mod copies;
 mod cost;
 mod counting;
+mod drift;
 mod ending;
+mod foreign;
 mod leading;
 mod making;
 mod restarting;
@@ -36,6 +39,9 @@ pub(crate) fn rung() -> Rung {
         restarting::tests(),
         ending::tests(),
         accounts::tests(),
+        drift::tests(),
+        foreign::tests(),
+        copies::tests(),
         trouble::tests(),
         counting::tests(),
         leading::tests(),

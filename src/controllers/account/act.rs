@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use kube::core::DeserializeGuard;
 
-use super::see::census;
+use super::see::{census, resident};
 use super::{Hands, live};
 use crate::api::conditions::Reason;
 use crate::api::{ApiKey, ServiceAccount, ServiceAccountStatus, finalizer};
@@ -18,6 +18,7 @@ use crate::plan::account::{Done, Lookup, Remote, Seen, Step};
 use crate::plan::fault::Retry;
 use crate::plan::key::{Freshness, Setback};
 use crate::plan::port::Fault;
+use crate::plan::record::Uid;
 
 /// Does one step.
 pub(super) async fn act(ctx: &Ctx, seen: &Seen, hands: &mut Hands, step: &Step) -> Outcome<Done> {
@@ -25,6 +26,7 @@ pub(super) async fn act(ctx: &Ctx, seen: &Seen, hands: &mut Hands, step: &Step) 
         Step::Idle => Outcome::Stale,
         Step::Refresh => refresh(ctx, hands).await,
         Step::Census => take_census(ctx, seen).await,
+        Step::Inspect(uid) => inspect(ctx, seen, uid).await,
         Step::Pin(pins) => {
             let marks = Marks {
                 add: Some(finalizer::ACCOUNT),
@@ -137,6 +139,7 @@ async fn call(
         Step::Idle
         | Step::Refresh
         | Step::Census
+        | Step::Inspect(_)
         | Step::Pin(_)
         | Step::Record(_)
         | Step::Close => Err(Fault::Protocol(
@@ -198,6 +201,29 @@ async fn take_census(ctx: &Ctx, seen: &Seen) -> Outcome<Done> {
         &keys,
         &accounts,
     )))
+}
+
+async fn inspect(ctx: &Ctx, seen: &Seen, uid: &Uid) -> Outcome<Done> {
+    let keys = ctx.stores.keys.state();
+    let mut parsed = keys.iter().filter_map(|key| key.0.as_ref().ok());
+    let Some(known) = parsed.find(|key| facts::uid(&key.metadata) == *uid) else {
+        // It has gone meanwhile, or does not parse any more.
+        return Outcome::Stale;
+    };
+    let now = ctx.clock.now();
+    let key = match ctx.cluster.live(known, finalizer::REVOKE, now).await {
+        Ok(Some(key)) => key,
+        Ok(None) => return Outcome::Done(Done::Inspected(uid.clone(), None)),
+        Err(lapse) => return Outcome::Unanswered(lapse.to_string()),
+    };
+    let namespace = key.namespace().unwrap_or_default();
+    let secret = match ctx.cluster.secret(&namespace, key.secret_name()).await {
+        Ok(secret) => secret,
+        Err(lapse) => return Outcome::Unanswered(lapse.to_string()),
+    };
+    let here = seen.census.keys.get(uid).is_some_and(|key| key.here);
+    let resident = resident(ctx, &key, secret.as_ref(), here);
+    Outcome::Done(Done::Inspected(uid.clone(), Some(Box::new(resident))))
 }
 
 async fn record(ctx: &Ctx, hands: &mut Hands, status: ServiceAccountStatus) -> Outcome<Done> {

@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{ObjectMeta, PartialObjectMeta};
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 
 use super::{Hands, Memory};
 use crate::api::conditions::Reason;
-use crate::api::{ApiKey, ForeignKeys, Management, ServiceAccount};
+use crate::api::{ApiKey, ForeignKeys, Management, ServiceAccount, annotation};
 use crate::controllers::standing::{self, Line, Place};
 use crate::controllers::{Connected, Ctx, Patience, facts};
 use crate::plan::Stop;
@@ -17,8 +19,10 @@ use crate::plan::account::{
     Census, Object, Pass, Records, Remote, Resident, Route, Seen, default_username,
 };
 use crate::plan::grant::{Allowance, Asker, allowance};
-use crate::plan::key::{Freshness, Reach};
+use crate::plan::key::{self, Freshness, Reach};
 use crate::plan::port::{AccountId, KeyId};
+use crate::plan::record::{Intent, Nonce};
+use crate::plan::sweep::Attempts;
 
 /// The facts. `None` when the connection has not been looked at yet.
 pub(super) fn see(ctx: &Ctx, object: ServiceAccount, memory: &Memory) -> Option<(Seen, Hands)> {
@@ -90,6 +94,7 @@ pub(super) fn see(ctx: &Ctx, object: ServiceAccount, memory: &Memory) -> Option<
             &ctx.stores.keys.state(),
             &ctx.stores.parsed_accounts(),
         ),
+        identities: identities(ctx, line.as_ref()),
         object: facts,
         pass,
     };
@@ -117,6 +122,33 @@ fn route(place: &Place, connection: &standing::Connection) -> Result<Route, Stop
         }),
         Err(stop) => Err(stop.of_connection(&place.name)),
     }
+}
+
+/// The accounts behind the credentials of connections to this server, whoever has them: as pinned, and
+/// as they were looked at last.
+fn identities(ctx: &Ctx, line: Option<&Line>) -> BTreeSet<AccountId> {
+    let Some(line) = line else {
+        return BTreeSet::new();
+    };
+    let server = &line.probe.identity;
+    let pinned = |meta: &ObjectMeta| {
+        let on = facts::annotated(meta, annotation::SERVER_IDENTITY);
+        let own = facts::annotated(meta, annotation::OWN_ACCOUNT);
+        own.filter(|_| on.is_none_or(|on| on == server.as_str()))
+            .map(AccountId::new)
+    };
+    let servers = ctx.stores.servers.state();
+    let cluster_servers = ctx.stores.cluster_servers.state();
+    let lines = ctx.standings.connections.all().into_iter();
+    let looked = lines
+        .filter_map(|connection| connection.usable.ok())
+        .filter(|line| line.probe.identity == *server)
+        .map(|line| line.probe.own.id);
+    let own = servers.iter().filter_map(|server| pinned(server.meta()));
+    let cluster = cluster_servers
+        .iter()
+        .filter_map(|server| pinned(server.meta()));
+    own.chain(cluster).chain(looked).collect()
 }
 
 /// What the connection grants this ServiceAccount, as it is written now: all, for one of the same
@@ -231,18 +263,18 @@ pub(super) fn census(
         let key = key.as_ref();
         let (namespace, name) = (key.namespace().unwrap_or_default(), key.name_any());
         let resident = match &key.0 {
-            Ok(parsed) => Resident {
-                here: here.contains(&(
-                    namespace.clone(),
-                    parsed.spec.service_account_ref.name.clone(),
-                )),
-                records: records(ctx, parsed),
-                home: format!("{namespace}/{name}"),
-            },
+            Ok(parsed) => {
+                let account = parsed.spec.service_account_ref.name.clone();
+                let secret = ObjectRef::new(parsed.secret_name()).within(&namespace);
+                let secret = ctx.stores.secrets.get(&secret);
+                let here = here.contains(&(namespace, account));
+                resident(ctx, parsed, secret.as_deref(), here)
+            }
             // It may refer to anything: only its own namespace bounds it.
             Err(_) => Resident {
                 here: namespace == object.namespace,
                 records: Records::Everything,
+                attempts: Attempts::of(None, None, None),
                 home: format!("{namespace}/{name}"),
             },
         };
@@ -254,22 +286,47 @@ pub(super) fn census(
     }
 }
 
+/// An ApiKey, beside its Secret; `here`: whether it resolves to the account.
+pub(super) fn resident(
+    ctx: &Ctx,
+    key: &ApiKey,
+    secret: Option<&PartialObjectMeta<Secret>>,
+    here: bool,
+) -> Resident {
+    let secret = facts::secret::facts(secret, key, &ctx.claim.installation);
+    let (namespace, name) = (key.namespace().unwrap_or_default(), key.name_any());
+    Resident {
+        here,
+        attempts: attempts(key, &secret),
+        records: records(key, &secret),
+        home: format!("{namespace}/{name}"),
+    }
+}
+
+/// What an ApiKey and its Secret tell of the attempts that were opened here.
+fn attempts(key: &ApiKey, secret: &key::Secret) -> Attempts {
+    let intent = facts::annotated(&key.metadata, annotation::INTENT)
+        .and_then(Intent::parse)
+        .filter(|intent| intent.uid == facts::uid(&key.metadata));
+    let published = secret
+        .published()
+        .map(|key| (key.serial, &key.nonce, key.created_at));
+    let current = key
+        .status
+        .as_ref()
+        .and_then(|status| status.current.as_ref());
+    let mirrored = current.and_then(|key| Nonce::parse(&key.nonce));
+    Attempts::of(intent.as_ref(), published, mirrored)
+}
+
 /// The keys that an ApiKey records, in its status or on its Secret.
-fn records(ctx: &Ctx, key: &ApiKey) -> Records {
+fn records(key: &ApiKey, secret: &key::Secret) -> Records {
     let status = key.status.as_ref();
-    let name = key.secret_name();
-    let secret = ctx
-        .stores
-        .secrets
-        .get(&ObjectRef::new(name).within(&key.namespace().unwrap_or_default()));
-    let facts = facts::secret::facts(secret.as_deref(), key, &ctx.claim.installation);
-    let held = facts.ours();
+    let held = secret.ours();
     let current = status
         .and_then(|status| status.current.as_ref())
         .map(|key| KeyId::new(&key.id));
-    let published = held
-        .and_then(|held| held.published.as_ref())
-        .map(|key| key.id.clone());
+    let published = secret.published().map(|key| key.id.clone());
     let retiring = status
         .into_iter()
         .flat_map(|status| &status.retiring)

@@ -13,6 +13,7 @@ use crate::controllers::lists::Lists;
 use crate::controllers::standing::{self, Line, Place};
 use crate::controllers::{Connected, Ctx, facts};
 use crate::plan::Stop;
+use crate::plan::account::unshared;
 use crate::plan::grant::{Allowance, Retain};
 use crate::plan::key::{Base, Ledger, Reach};
 use crate::plan::port;
@@ -99,6 +100,7 @@ pub(super) fn ground(
                 }),
             account: verified,
             works: known.works.clone(),
+            revoke: unshared(&facts::service_account(account), &ctx.claim.installation),
             retain: retain(&known),
             ledger: Ledger::Present(pins.retained.into_iter().collect()),
             bounds: bounds(&connection, &known),
@@ -121,6 +123,7 @@ impl Ground {
                 server: Err(stop.clone()),
                 mint: Err(stop),
                 works: Ok(()),
+                revoke: Ok(()),
                 retain: Ok(()),
                 ledger: Ledger::Absent,
                 bounds: Bounds::default(),

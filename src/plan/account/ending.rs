@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Maker, Remote, Route, Seen, Step, identity, status, sweep, teams};
+use super::{Maker, Remote, Route, Seen, Step, identity, status, sweep, teams, unshared};
 use crate::api::conditions::Reason;
 use crate::api::{AccountDeletionPolicy, Management};
 use crate::plan::grant::{Allowance, Retain};
@@ -85,6 +85,7 @@ fn last_look(seen: &Seen) -> Option<Step> {
     {
         return None;
     }
+    unshared(&seen.object, &seen.claim.installation).ok()?;
     match &seen.remote {
         Remote::Unknown => Some(Step::Find(identity::lookup(seen, route))),
         Remote::Absent => None,
@@ -179,6 +180,7 @@ fn goes(seen: &Seen, policy: AccountDeletionPolicy) -> Result<Step, Stop> {
         Remote::Found(account) => account,
     };
     identity::pinned(seen, route, account)?;
+    alone(seen)?;
     if let Some(step) = look(seen).or_else(|| leftover(seen, account)) {
         return Ok(step);
     }
@@ -186,6 +188,14 @@ fn goes(seen: &Seen, policy: AccountDeletionPolicy) -> Result<Step, Stop> {
         return Ok(teams::leave(seen, team, account));
     }
     Ok(dispose(seen, policy, account))
+}
+
+/// That no other cluster may live off the account.
+fn alone(seen: &Seen) -> Result<(), Stop> {
+    unshared(&seen.object, &seen.claim.installation).map_err(|stop| {
+        let way_out = "Or set spec.deletionPolicy to Retain, to leave the account.";
+        Stop::new(stop.reason, format!("{} {way_out}", stop.message))
+    })
 }
 
 fn just_before(at: Timestamp) -> Timestamp {

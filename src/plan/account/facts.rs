@@ -13,7 +13,7 @@ use crate::plan::port::{
     AccountId, KeyId, List, Own, RemoteAccount, RemoteTeam, ServerIdentity, TeamId, TeamRef,
 };
 use crate::plan::record::Uid;
-use crate::plan::sweep::Claim;
+use crate::plan::sweep::{Attempts, Claim};
 
 /// Everything that one pass knows.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +42,8 @@ pub struct Seen {
     pub counted: Option<Timestamp>,
     /// All ApiKeys.
     pub census: Census,
+    /// The accounts behind the credentials of connections to this server, of any namespace.
+    pub identities: BTreeSet<AccountId>,
     /// What this pass has done so far.
     pub pass: Pass,
 }
@@ -88,6 +90,10 @@ pub struct Pins {
     pub added: BTreeSet<TeamId>,
     /// The keys that outlive their ApiKey on purpose.
     pub retained: BTreeSet<KeyId>,
+    /// The keys of no operator that are to be revoked, and since when each has been seen.
+    pub foreign: BTreeMap<KeyId, Timestamp>,
+    /// The installation under whose name another cluster was seen to make keys as well.
+    pub shared: Option<Installation>,
 }
 
 /// Who made an account.
@@ -140,6 +146,8 @@ pub struct Resident {
     pub here: bool,
     /// The keys that it records.
     pub records: Records,
+    /// What it tells of its attempts.
+    pub attempts: Attempts,
 }
 
 /// The keys that an ApiKey records, in its status or on its Secret.
@@ -174,6 +182,8 @@ pub struct Pass {
     pub setback: Option<Setback>,
     /// The keys that it has revoked.
     pub revoked: Vec<KeyId>,
+    /// The ApiKeys that it has read live, after the list.
+    pub inspected: BTreeSet<Uid>,
     /// What must not be believed any more before the pass may end.
     pub forget: Option<Pins>,
     /// Whether the account was deleted.
@@ -193,6 +203,7 @@ impl Pass {
             missed: false,
             setback: None,
             revoked: Vec::new(),
+            inspected: BTreeSet::new(),
             forget: None,
             deleted: false,
             failures,
@@ -219,6 +230,8 @@ pub enum Done {
     Looked(List),
     /// All ApiKeys, read live.
     Counted(Census),
+    /// One ApiKey, read live; nothing when it is gone.
+    Inspected(Uid, Option<Box<Resident>>),
     /// The key is gone from the server.
     Revoked(KeyId),
     /// The account is gone from the server.

@@ -1,6 +1,6 @@
 //! What an answer changes in the facts.
 
-use super::{Done, Lookup, Pins, Remote, Seen, Step, identity};
+use super::{Done, Lookup, Pins, Remote, Seen, Step, foreign, identity};
 use crate::plan::key::{Freshness, Setback};
 use crate::plan::port::Effect;
 
@@ -52,8 +52,21 @@ pub fn fold(mut seen: Seen, step: &Step, done: Done) -> Seen {
             seen.list = Some(list);
         }
         Done::Counted(census) => seen.census = census,
-        // A uid that is gone stays gone: neither the census nor the ServiceAccount is read again.
-        Done::Revoked(id) => seen.pass.revoked.push(id),
+        Done::Inspected(uid, resident) => {
+            match resident {
+                Some(resident) => seen.census.keys.insert(uid.clone(), *resident),
+                None => seen.census.keys.remove(&uid),
+            };
+            seen.pass.inspected.insert(uid);
+        }
+        Done::Revoked(id) => {
+            // A uid that is gone stays gone: neither the census nor the ServiceAccount is read again.
+            // But `foreignKeys` may be taken back at any time.
+            if foreign::is_foreign(&seen, &id) {
+                seen.freshness = Freshness::Cached;
+            }
+            seen.pass.revoked.push(id);
+        }
         Done::Deleted => seen.pass.deleted = true,
         Done::Over => {}
         Done::Failed(setback) => failed(&mut seen, step, setback),

@@ -105,10 +105,6 @@ fn not_supported_yet(spec: &ServiceAccountSpec) -> Option<&'static str> {
         ),
         (spec.elasticsearch.is_some(), "spec.elasticsearch"),
         (spec.realm.is_some(), "spec.realm"),
-        (
-            spec.foreign_keys != crate::api::ForeignKeys::Report,
-            "spec.foreignKeys Revoke",
-        ),
     ]
     .into_iter()
     .find_map(|(asked, what)| asked.then_some(what))

@@ -9,6 +9,8 @@
 //! | `claim` | finding, taking over or creating it |
 //! | `teams` | the teams that it joins and leaves |
 //! | `sweep` | its keys, from one list: counted, and orphans revoked |
+//! | `foreign` | `foreignKeys: Revoke` |
+//! | `shared` | whether another cluster makes keys under our name |
 //! | `ending` | an account whose ServiceAccount is being deleted |
 //! | `status` | the mirror for people |
 //! | `fold` | what an answer changes in the facts |
@@ -16,14 +18,17 @@
 //! Invariants kept here: an account is created only after its name was seen free and that was
 //! recorded; a person's account is never changed; only an account that we created is deleted, and
 //! only when no ApiKey resolves to it and no key of ours is left on it; orphans are revoked only
-//! when a complete live list of ApiKeys does not have their uid.
+//! when a complete live list of ApiKeys does not have their uid; nothing is revoked or deleted where
+//! another cluster goes by our name.
 
 mod claim;
 mod ending;
 mod facts;
 mod fold;
+mod foreign;
 mod identity;
 mod living;
+mod shared;
 mod status;
 mod sweep;
 mod teams;
@@ -37,8 +42,10 @@ pub use facts::*;
 pub use fold::fold;
 pub use identity::{default_username, verified};
 pub use living::{mint_stop, works_stop};
+pub use shared::unshared;
 
 use super::port::{AccountDraft, AccountId, KeyId, TeamId, TeamRef};
+use super::record::Uid;
 use crate::api::ServiceAccountStatus;
 
 /// One remote effect, or none.
@@ -69,7 +76,9 @@ pub enum Step {
     },
     /// Read all ApiKeys live.
     Census,
-    /// Revoke one key of ours whose ApiKey is gone.
+    /// Read one ApiKey and its Secret live.
+    Inspect(Uid),
+    /// Revoke one key of ours whose ApiKey is gone, or one of nobody's.
     Revoke(AccountId, KeyId),
     /// Delete the account.
     Delete(AccountId),

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Maker, Remote, Seen, Step, ending, living, sweep};
+use super::{Maker, Remote, Seen, Step, ending, living, sweep, unshared};
 use crate::api::conditions::{self, Finding, Reason, Status, Type};
 use crate::api::{AccountOrigin, JoinedTeam, ServiceAccountStatus};
 use crate::plan::fault::Retry;
@@ -105,7 +105,7 @@ fn face(seen: &Seen) -> Result<(), Stop> {
         };
     }
     match living::keep(seen)? {
-        None => Ok(()),
+        None => unshared(&seen.object, &seen.claim.installation),
         Some(_) => Err(Stop::new(
             Reason::WaitingForAccount,
             "The account is being made, or brought to what is declared.",

@@ -1,6 +1,6 @@
 //! The account's keys, from one list: what there is, and what must go.
 
-use super::{Census, Records, Seen, Step};
+use super::{Census, Records, Seen, Step, foreign, shared, unshared};
 use crate::api::{KeyClass, KeyCounts, UnknownKey, time};
 use crate::plan::STRAY_AFTER;
 use crate::plan::grant::Retain;
@@ -30,7 +30,16 @@ pub(super) fn step(seen: &Seen) -> Option<Step> {
     if seen.counted.is_none_or(|counted| counted <= newer_than) {
         return Some(Step::Look { newer_than });
     }
-    orphan(seen).filter(|_| seen.rival.is_none())
+    if seen.rival.is_some() {
+        return None;
+    }
+    let ending = || match unshared(&seen.object, &seen.claim.installation) {
+        Ok(()) => shared::step(seen)
+            .or_else(|| orphan(seen))
+            .or_else(|| foreign::revoke(seen)),
+        Err(_) => None,
+    };
+    ending().or_else(|| foreign::note(seen))
 }
 
 /// Revokes one key of ours whose ApiKey is gone for sure.

@@ -1,5 +1,7 @@
 //! Tables of situations: facts to the one step, and how a pass runs on from there.
 
+mod keys;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
@@ -17,7 +19,7 @@ use crate::plan::port::{
     ServerIdentity, Value,
 };
 use crate::plan::record::{Nonce, Serial, Uid};
-use crate::plan::sweep::{Claim, Scope};
+use crate::plan::sweep::{Attempts, Claim, Scope};
 
 const UID: &str = "6b8d3c9e-0a51-4f0e-9f6c-1c2d3e4f5a6b";
 
@@ -90,6 +92,7 @@ fn seen(spec: &serde_json::Value) -> Seen {
             freshness: Freshness::Cached,
             keys: BTreeMap::new(),
         },
+        identities: BTreeSet::new(),
         pass: Pass::begin(now(), 0),
     }
 }
@@ -147,6 +150,7 @@ impl Seen {
             home: format!("team-a/{uid}"),
             here: true,
             records,
+            attempts: Attempts::of(None, None, None),
         };
         self.census.keys.insert(Uid::new(uid), resident);
         self

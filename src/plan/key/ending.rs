@@ -102,9 +102,14 @@ pub(super) fn next(seen: &Seen, cause: Cause) -> Result<Option<Step>, Stop> {
     if began.is_none_or(|began| began <= fresh) {
         return Ok(Some(Step::Look { newer_than: fresh }));
     }
-    let mut own = keys::own(seen).map(|(key, _)| &key.id).peekable();
-    if own.peek().is_some() {
-        let id = own
+    let (others, mine): (Vec<_>, Vec<_>) =
+        keys::own(seen).partition(|(key, marker)| keys::is_anothers(seen, key, marker));
+    let mut mine = mine.iter().map(|(key, _)| &key.id).peekable();
+    if mine.peek().is_none() && !others.is_empty() {
+        return Err(revoking(SHARED));
+    }
+    if mine.peek().is_some() {
+        let id = mine
             .find(|id| cause != Cause::Expired || released(seen, id))
             .ok_or_else(|| revoking(lingers(seen)))?;
         return Ok(Some(Step::Revoke {
@@ -123,6 +128,9 @@ pub(super) fn next(seen: &Seen, cause: Cause) -> Result<Option<Step>, Stop> {
         ))
     }
 }
+
+/// Why keys stay that may be those of a copy of this cluster.
+const SHARED: &str = "There are keys of this ApiKey that it has not made: a copy of this cluster may have (see IdentityShared, and the ServiceAccount). Once they are known to be nobody's, revoke them on the server; or set spec.deletionPolicy to Retain.";
 
 fn revoking(why: &str) -> Stop {
     Stop::new(Reason::Revoking, why)

@@ -129,6 +129,8 @@ pub struct Base {
     pub mint: Result<(), Stop>,
     /// Whether the account's keys work, or why not.
     pub works: Result<(), Stop>,
+    /// Whether keys may be told apart from those of a copy of this cluster, or why not.
+    pub revoke: Result<(), Stop>,
     /// Whether keys may be left behind, or why not.
     pub retain: Result<(), Stop>,
     /// Whether there is a ServiceAccount to note retained keys on.

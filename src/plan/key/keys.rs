@@ -6,8 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Finalizer, Freshness, IntentSeen, Published, Seen, Values};
 use crate::plan::marker::{self, Marker};
 use crate::plan::port::{KeyId, List, RemoteKey};
-use crate::plan::record::{Intent, Retiring, Serial};
+use crate::plan::record::{Intent, Nonce, Retiring, Serial};
 use crate::plan::rotation::after;
+use crate::plan::sweep::Attempts;
 use crate::plan::{LANDS_WITHIN, STRAY_AFTER};
 
 /// The creation date of a key, the beginning of a list and the times of another leader come from
@@ -217,13 +218,14 @@ pub(super) fn strays(seen: &Seen) -> Vec<Retiring> {
     let (Some(list), Some(current)) = (list(seen), current(seen)) else {
         return Vec::new();
     };
-    if !shows(seen, current) {
+    if !shows(seen, current) || seen.base.revoke.is_err() {
         return Vec::new();
     }
     let recorded = retiring(seen);
     let overlap = seen.object.spec.rotation.overlap.duration();
     own(seen)
         .filter(|(key, _)| key.id != current.id && recorded.iter().all(|known| known.id != key.id))
+        .filter(|(key, marker)| !is_anothers(seen, key, marker))
         .filter(|(key, _)| list.began >= after(made_at(seen, key), STRAY_AFTER))
         .map(|(key, marker)| {
             let revoke_at = after(seen.now, overlap);
@@ -234,6 +236,26 @@ pub(super) fn strays(seen: &Seen) -> Vec<Retiring> {
             }
         })
         .collect()
+}
+
+/// Whether a key may be that of a copy of this cluster: one that is not recorded and that no attempt
+/// opened here can have made; and, where such a copy is known of, every one but the last that was made
+/// here.
+pub(super) fn is_anothers(seen: &Seen, key: &RemoteKey, marker: &Marker) -> bool {
+    let published = seen.secret.published();
+    let mirrored = seen.object.status.current.as_ref();
+    let attempts = Attempts::of(
+        seen.object.intent.ours(),
+        published.map(|key| (key.serial, &key.nonce, key.created_at)),
+        mirrored.and_then(|key| Nonce::parse(&key.nonce)),
+    );
+    match seen.base.revoke {
+        Ok(()) => {
+            let recorded = || retiring(seen).iter().any(|known| known.id == key.id);
+            attempts.exclude(marker, made_at(seen, key)) && !recorded()
+        }
+        Err(_) => !attempts.made(marker),
+    }
 }
 
 /// When a listed key was made, on our clock.

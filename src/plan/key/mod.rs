@@ -19,7 +19,8 @@
 //! Invariants kept here: nothing is minted before an intent is recorded and the Secret rehearsed;
 //! nothing is revoked that a list did not show with our marker and this ApiKey's uid, nor the key
 //! that the Secret holds, nor before its time; a decision to revoke, unpublish or close is taken on
-//! facts read live, never on cached ones; nothing safe rests on status.
+//! facts read live, never on cached ones; nothing safe rests on status; what a copy of this cluster
+//! may have made is left alone.
 
 mod ending;
 mod facts;

@@ -28,6 +28,7 @@ pub(super) fn revoke(seen: &Seen, id: &KeyId, why: Why) -> Option<Step> {
 /// annotations can end a key that consumers use, or one that is not ours.
 pub(super) fn retire(seen: &Seen) -> Option<Step> {
     seen.base.server.as_ref().ok()?;
+    seen.base.revoke.as_ref().ok()?;
     current(seen).filter(|key| shows(seen, key))?;
     let due = due(seen).find(|key| settled(seen, &key.id))?;
     let revoke = revoke(seen, &due.id, Why::Retired)?;

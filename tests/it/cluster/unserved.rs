@@ -88,7 +88,6 @@ async fn unserved_accounts(case: Arc<Case>) -> Result<()> {
             "elasticsearch: {roles: [a]}".to_owned(),
             "spec.elasticsearch",
         ),
-        ("foreignKeys: Revoke".to_owned(), "spec.foreignKeys Revoke"),
     ] {
         case.apply(&[case.account(&asked)]).await?;
         let words = format!("does not serve {what} yet. {LEAVE_OUT}");

@@ -2,7 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::api::conditions::Reason;
 use crate::api::{ApiKeySpec, ApiKeyStatus, CurrentKey, LastFailure, RetiringKey, time};
+use crate::plan::Stop;
 use crate::plan::key::{
     Base, Dress, Finalizer, Freshness, Held, IntentSeen, Ledger, Object, Owner, Pass, Plan,
     Published, Reach, Secret, Seen, Step, Values, plan, status,
@@ -126,6 +128,7 @@ pub(super) fn base() -> Base {
         }),
         mint: Ok(()),
         works: Ok(()),
+        revoke: Ok(()),
         retain: Ok(()),
         ledger: Ledger::Present(Vec::new()),
         bounds: Bounds::default(),
@@ -287,6 +290,12 @@ impl Case {
                 .collect(),
         };
         self.with(|seen| seen.list = Some(list))
+    }
+
+    /// Another cluster is known to make keys under our name.
+    pub(super) fn shared(self) -> Self {
+        let stop = Stop::plain(Reason::IdentityShared);
+        self.with(|seen| seen.base.revoke = Err(stop))
     }
 
     pub(super) fn failed(self, count: u32, reason: &str, ago: SignedDuration) -> Self {

@@ -135,10 +135,19 @@ impl Oracle {
 
     /// What is broken when all is quiet and nothing has been on its way for long.
     pub(super) fn judge_end(world: &World) -> Option<String> {
-        let living = world.living();
+        let mut living = world.living();
         let Some(object) = world.object() else {
             return Self::judge_gone(world);
         };
+        // An older intent takes what was made since for the work of a copy of the cluster: a person
+        // decides.
+        let others = world.others(object);
+        if world.oracle.tampered && !others.is_empty() {
+            if object.deleting.is_some() || object.spec.revoked {
+                return None;
+            }
+            living.retain(|id| !others.contains(id));
+        }
         if object.deleting.is_some() {
             return Some("10: the ApiKey does not go".to_owned());
         }

@@ -8,6 +8,7 @@ use super::oracle::Oracle;
 use crate::plan::key::{Dress, Finalizer, Held, Object, Owner, Publication, Secret, Values};
 use crate::plan::port::{KeyId, List, NewKey, Order, RemoteKey};
 use crate::plan::record::Nonce;
+use crate::plan::sweep::Attempts;
 
 /// The ApiKey and its Secret at one moment.
 #[derive(Clone)]
@@ -223,6 +224,24 @@ impl World {
     /// A request that nobody waits for.
     pub(super) fn send(&mut self, lands: Timestamp, what: Load) {
         self.flying.push(Flying { lands, what });
+    }
+
+    /// The keys with our uid that none of the attempts can have made that are on record.
+    pub(super) fn others(&self, object: &Object) -> Vec<&KeyId> {
+        let published = self
+            .secret()
+            .and_then(|secret| secret.held.published.as_ref());
+        let attempts = Attempts::of(
+            object.intent.ours(),
+            published.map(|key| (key.serial, &key.nonce, key.created_at)),
+            None,
+        );
+        let accepted = self.keys.iter().filter(|key| self.accepts(key));
+        let others = accepted.filter(|key| {
+            let marker = claim().marker_of(&key.remote, &uid());
+            marker.is_some_and(|marker| attempts.exclude(&marker, key.remote.created_at))
+        });
+        others.map(|key| &key.remote.id).collect()
     }
 
     /// The server's list of keys.

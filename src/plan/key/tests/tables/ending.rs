@@ -81,6 +81,44 @@ fn ends_of_an_api_key() {
             revoking,
         ),
         (
+            "a key that no attempt here can have made",
+            seen()
+                .intent(1, days(1))
+                .mirrored(1, days(1))
+                .deleting(secs(1))
+                .live()
+                .list(secs(0), &[(2, mins(60))])
+                .with(|s| s.object.status.serial = Some(2))
+                .recorded(),
+            "Idle",
+            revoking,
+        ),
+        (
+            "where a copy of the cluster is at work, its own key goes first",
+            seen()
+                .intent(2, days(1))
+                .mirrored(2, days(1))
+                .deleting(secs(1))
+                .live()
+                .shared()
+                .list(secs(0), &[(1, days(2)), (2, days(1))]),
+            "Revoke k2 Ended",
+            revoking,
+        ),
+        (
+            "where a copy of the cluster is at work, and its own key is gone",
+            seen()
+                .intent(2, days(1))
+                .mirrored(2, days(1))
+                .deleting(secs(1))
+                .live()
+                .shared()
+                .list(secs(0), &[(1, days(2))])
+                .recorded(),
+            "Idle",
+            revoking,
+        ),
+        (
             "an attempt is open, and nothing shows",
             seen()
                 .intent(2, secs(9))

@@ -10,8 +10,8 @@ fn replaced_keys_and_strays() {
     // The second key is current; the first, of this age, is still there.
     let two = |age| {
         seen()
-            .settled(2, mins(30))
-            .list(secs(30), &[(1, age), (2, mins(30))])
+            .settled(2, mins(20))
+            .list(secs(30), &[(1, age), (2, mins(20))])
     };
     check(vec![
         (
@@ -30,6 +30,41 @@ fn replaced_keys_and_strays() {
             "due",
             two(days(9)).retiring(1, -mins(1)).live(),
             "Revoke k1 Retired",
+            READY,
+        ),
+        (
+            "due, where a copy of the cluster is at work",
+            two(days(9))
+                .retiring(1, -mins(1))
+                .live()
+                .shared()
+                .recorded(),
+            "Idle",
+            READY,
+        ),
+        (
+            "a stray, where a copy of the cluster is at work",
+            two(mins(10) + secs(30)).live().shared(),
+            "Idle",
+            READY,
+        ),
+        (
+            "a key of an attempt that was never opened here",
+            seen()
+                .settled(2, mins(20))
+                .list(secs(30), &[(2, mins(20)), (3, mins(12))])
+                .live()
+                .with(|s| s.object.status.serial = Some(3)),
+            "Idle",
+            READY,
+        ),
+        (
+            "a key that was made long after the last attempt",
+            seen()
+                .settled(2, mins(40))
+                .list(secs(0), &[(1, mins(20)), (2, mins(40))])
+                .live(),
+            "Idle",
             READY,
         ),
         (
