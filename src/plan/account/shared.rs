@@ -26,7 +26,7 @@ pub fn unshared(object: &Object, ours: &Installation) -> Result<(), Stop> {
     Err(Stop::new(
         Reason::IdentityShared,
         format!(
-            "There are keys of installation {ours} on this account that no ApiKey of this cluster has made, so nothing is revoked or deleted. If a copy of this cluster is at work, give one of the two another installation id (--installation, in the chart: installation) and rotate the ApiKeys of that one; if this cluster was put back from a backup, and they are its own of before, rotate its ApiKeys. Then: kubectl annotate serviceaccounts.apikeys.dev {} {}-",
+            "There are keys of installation {ours} on this account that no ApiKey of this cluster has made, so nothing is revoked or deleted. If a copy of this cluster is at work, give one of the two another installation id (--installation, in the chart: installation) and rotate the ApiKeys of that one; if this cluster was put back from a backup, and they are its own of before, rotate its ApiKeys. Then take the note off (kubectl annotate serviceaccounts.apikeys.dev {} {}-).",
             object.name,
             annotation::IDENTITY_SHARED
         ),

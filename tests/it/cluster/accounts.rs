@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, ensure};
 use apikey_operator::api::conditions::Reason;
 use http::Method;
+use kube::api::DynamicObject;
 use serde_json::json;
 use testbed::twins::Effect;
 use testbed::twins::octopus::Change;
@@ -29,6 +30,8 @@ pub(super) fn rows() -> Vec<Row> {
         deleted_from_outside_at_the_end,
         drift_is_mended,
         wishes_show_on_the_server,
+        foreign_keys_are_noted,
+        a_copy_of_the_cluster,
     ]
 }
 
@@ -383,5 +386,70 @@ async fn wishes_show_on_the_server(case: Arc<Case>) -> Result<()> {
         (life.as_secs() - 12 * 3600).abs() < 60,
         "it lives for {life}"
     );
+    Ok(())
+}
+
+/// Makes a key on the account by hand, with this purpose: its id.
+async fn make_key(case: &Case, purpose: &str) -> Result<String> {
+    let user = case.account_id(&name(case))?;
+    let path = format!("/api/users/{user}/apikeys");
+    let made = case
+        .admin(Method::POST, &path, &json!({"Purpose": purpose}))
+        .await?;
+    Ok(made["Id"].as_str().context("no id")?.to_owned())
+}
+
+/// An annotation of an object, as far as it is there.
+fn annotation<'a>(object: Option<&'a DynamicObject>, name: &str) -> Option<&'a str> {
+    let annotations = object?.metadata.annotations.as_ref()?;
+    annotations.get(name).map(String::as_str)
+}
+
+/// From when on they are seen, until `foreignKeys: Revoke` is taken back.
+async fn foreign_keys_are_noted(case: Arc<Case>) -> Result<()> {
+    case.apply(&case.whole()).await?;
+    case.healed(1).await?;
+    let foreign = make_key(&case, "by hand").await?;
+    case.apply(&[case.account("foreignKeys: Revoke")]).await?;
+    let note = "apikeys.dev/foreign";
+    let word = format!("{foreign}:");
+    case.until(Account("ci"), "notes the key", |object| {
+        annotation(object, note)
+            .is_some_and(|note| note.starts_with(&word))
+            .then_some(())
+    })
+    .await?;
+    case.ready(Account("ci")).await?;
+    case.apply(&[case.account("")]).await?;
+    case.until(Account("ci"), "notes nothing", |object| {
+        annotation(object, note).is_none().then_some(())
+    })
+    .await?;
+    let lives = case.twin.view().keys.iter().any(|key| key.id == foreign);
+    ensure!(lives, "it was revoked");
+    Ok(())
+}
+
+/// A key of an attempt that was never opened here: nothing goes until a person has said whose it is.
+async fn a_copy_of_the_cluster(case: Arc<Case>) -> Result<()> {
+    case.apply(&case.whole()).await?;
+    case.healed(1).await?;
+    let own = case.living()[0].purpose.clone();
+    let (token, _) = own.rsplit_once('.').context("no nonce")?;
+    let (token, _) = token.rsplit_once('.').context("no serial")?;
+    let purpose = format!("{token}.2.0011223344556677");
+    let copys = make_key(&case, &purpose).await?;
+    let words = "give one of the two another installation id";
+    case.says(Account("ci"), Reason::IdentityShared, words)
+        .await?;
+    let rotate = ("apikeys.dev/rotate", Some("put back"));
+    case.annotate(Key("ci"), &[rotate]).await?;
+    case.has_serial(Key("ci"), 3).await?;
+    case.ready(Key("ci")).await?;
+    let shared = ("apikeys.dev/identity-shared", None);
+    case.annotate(Account("ci"), &[shared]).await?;
+    case.ready(Account("ci")).await?;
+    let lives = case.twin.view().keys.iter().any(|key| key.id == copys);
+    ensure!(lives, "it was revoked");
     Ok(())
 }
