@@ -172,15 +172,17 @@ async fn copied(scene: &Scene) -> Result<(Address, Scene)> {
     scene.patch(&Address::server("octopus"), hourly).await?;
     scene.apply(&manifests::account(json!({}))).await?;
     let spec = json!({"lifetime": "10d", "rotation": {"overlap": "1d"}});
-    let deploys = key(scene, "deploys", spec).await?;
+    scene.apply(&manifests::key("deploys", spec)).await?;
+    let deploys = Address::key("deploys");
+    scene.until_ready(&deploys, MINUTE).await?;
     scene.run(HOUR * 2).await;
     let copy = scene.copy()?;
     for scene in [scene, &copy] {
         scene.witness.spare(20);
+        scene.consume(TEAM, "deploys", Habit::Once, MINUTE * 30);
+        scene.consume(TEAM, "deploys", Habit::Again, MINUTE * 30);
     }
     copy.start(COPY);
-    copy.consume(TEAM, "deploys", Habit::Once, MINUTE * 10);
-    copy.consume(TEAM, "deploys", Habit::Again, MINUTE * 10);
     scene.run(HOUR * 2).await;
     for scene in [scene, &copy] {
         ensure!(scene.says(&Address::account("ci"), "Ready", "True"));
