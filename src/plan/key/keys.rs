@@ -68,8 +68,8 @@ pub(super) fn current(seen: &Seen) -> Option<&Published> {
 /// When a published key ends: as its Secret says, or sooner when a list shows that somebody has
 /// brought its end nearer.
 pub(super) fn ends_at(seen: &Seen, key: &Published) -> Timestamp {
-    let listed = own(seen).find(|(listed, _)| listed.id == key.id);
-    let end = listed.and_then(|(listed, _)| listed.expires_at);
+    let listed = list(seen).and_then(|list| list.keys.iter().find(|listed| listed.id == key.id));
+    let end = listed.and_then(|listed| listed.expires_at);
     end.map_or(key.expires_at, |end| end.min(key.expires_at))
 }
 
