@@ -61,6 +61,7 @@ fn other_values() -> Value {
         "allowedServers": ["*.example.org", "octopus.example"],
         "installation": "prod-1",
         "trustRequestedBy": "on",
+        "restartWorkloads": true,
         "log": {"filter": "info,apikey_operator=trace", "format": "text"},
         "serviceAccount": {"name": "account", "create": false, "annotations": {"a": "b"}},
         "resources": {"requests": {"cpu": 1}, "limits": {"memory": "1Gi"}},
@@ -109,6 +110,7 @@ async fn it_refuses_typos(ground: Arc<Ground>) -> Result<()> {
             "/leaderElection/leaseDuration",
         ),
         (json!({"trustRequestedBy": true}), "/trustRequestedBy"),
+        (json!({"restartWorkloads": "yes"}), "/restartWorkloads"),
         (json!({"installation": "Prod"}), "/installation"),
         (
             json!({"allowedServers": "octopus.example"}),
@@ -226,9 +228,9 @@ async fn one_operator_alone_needs_no_lease(ground: Arc<Ground>) -> Result<()> {
 /// One thing that may be done: group, resource, verb.
 pub(crate) type Grant = (String, String, String);
 
-/// All that the chart grants to the operator.
+/// All that the chart grants to the operator, at the most.
 pub(crate) async fn granted(control_plane: &ControlPlane) -> Result<BTreeSet<Grant>> {
-    let manifests = render(control_plane, "default", &json!({})).await?;
+    let manifests = render(control_plane, "default", &json!({"restartWorkloads": true})).await?;
     let everywhere = grants(&one(&manifests, "ClusterRole")?["rules"]);
     let at_home = grants(&one(&manifests, "Role")?["rules"]);
     Ok(everywhere.union(&at_home).cloned().collect())
@@ -253,6 +255,15 @@ async fn it_grants_what_is_needed_and_no_more(ground: Arc<Ground>) -> Result<()>
     });
     let rules = one(&manifests, "Role")?["rules"].clone();
     ensure!(rules[1] == own, "not its own Lease alone: {rules}");
+    let restarts = granted(ground.control_plane().await?).await?;
+    let beyond = restarts
+        .iter()
+        .filter(|(group, ..)| group == "apps")
+        .count();
+    ensure!(
+        beyond == 6,
+        "workloads are read and patched when that is wished for"
+    );
     Ok(())
 }
 

@@ -32,9 +32,11 @@ mod endings;
 mod grants;
 mod heard;
 mod keys;
+mod kills;
 mod kstatus;
 mod options;
 mod replicas;
+mod rotations;
 mod sight;
 mod stage;
 mod tampering;
@@ -137,7 +139,13 @@ type Table = (&'static str, &'static [fn() -> Vec<Row>]);
 const TABLES: [Table; 4] = [
     (
         "long",
-        &[endings::long, answers::long, tampering::long, options::long],
+        &[
+            endings::long,
+            answers::long,
+            tampering::long,
+            options::long,
+            keys::long,
+        ],
     ),
     (
         "servers",

@@ -6,8 +6,13 @@ use anyhow::{Result, ensure};
 use apikey_operator::api::conditions::Reason;
 use testbed::twins::octopus::Change;
 
-use super::case::{Case, Key};
+use super::case::{Case, Key, Sealed};
 use super::{Row, rows};
+
+/// Those that wait until no write of a Secret can be on its way.
+pub(super) fn long() -> Vec<Row> {
+    rows![workloads_are_restarted]
+}
 
 pub(super) fn rows() -> Vec<Row> {
     rows![
@@ -19,6 +24,9 @@ pub(super) fn rows() -> Vec<Row> {
         secret_refused_by_admission,
         template_does_not_render,
         reserved_type_and_labels,
+        replaced_on_request,
+        secret_of_somebody_else_taken_over,
+        secret_edited_by_somebody_else,
     ]
 }
 
@@ -85,7 +93,7 @@ async fn secret_of_somebody_else(case: Arc<Case>) -> Result<()> {
             .is_some_and(|value| value == "precious")
             && entries.len() == 1
     );
-    case.delete(super::case::Sealed("ci")).await?;
+    case.delete(Sealed("ci")).await?;
     case.healed(1).await
 }
 
@@ -196,4 +204,124 @@ async fn reserved_type_and_labels(case: Arc<Case>) -> Result<()> {
     }
     case.apply(&case.whole()).await?;
     case.healed(1).await
+}
+
+/// A new key beside the old one, which stays in the second slot.
+async fn replaced_on_request(case: Arc<Case>) -> Result<()> {
+    let [credential, server, account, _] = case.whole();
+    let key = case.key("secret: {keepPrevious: true}");
+    case.apply(&[credential, server, account, key]).await?;
+    case.healed(1).await?;
+    let first = case.value("ci").await?;
+    case.annotate(Key("ci"), &[("apikeys.dev/rotate", Some("leak of May"))])
+        .await?;
+    case.has_serial(Key("ci"), 2).await?;
+    case.ready(Key("ci")).await?;
+    let entries = case.entries("ci").await?.unwrap_or_default();
+    let names: Vec<_> = entries.keys().map(String::as_str).collect();
+    ensure!(
+        names == ["OCTOPUS_API_KEY", "OCTOPUS_URL", "PREVIOUS_OCTOPUS_API_KEY"],
+        "{names:?}"
+    );
+    ensure!(entries.get("PREVIOUS_OCTOPUS_API_KEY") == Some(&first));
+    ensure!(case.works(&first).is_some(), "the replaced key is dead");
+    let second = case.value("ci").await?;
+    ensure!(second != first && case.works(&second).is_some());
+    case.healed_of(2)
+}
+
+async fn secret_of_somebody_else_taken_over(case: Arc<Case>) -> Result<()> {
+    let offer = [("apikeys.dev/adopt-by", Some("ci"))];
+    case.apply(&[case.secret("ci", "{}", "precious")]).await?;
+    let [credential, server, account, _] = case.whole();
+    let key = case.key("secret: {adopt: true}");
+    case.apply(&[credential, server, account, key]).await?;
+    let words = "Have it taken over by the annotation apikeys.dev/adopt-by: ci on the Secret";
+    case.says(Key("ci"), Reason::SecretConflict, words).await?;
+    case.unasked()?;
+    case.annotate(Sealed("ci"), &offer).await?;
+    case.healed(1).await?;
+    case.delete(Key("ci")).await?;
+    case.gone(Key("ci")).await?;
+    let entries = case.entries("ci").await?.unwrap_or_default();
+    ensure!(entries.keys().eq(["api-key"]), "{:?}", entries.keys());
+    ensure!(case.living().is_empty(), "a key is left");
+    Ok(())
+}
+
+/// The value cannot be had again: one new key, and no more.
+async fn secret_edited_by_somebody_else(case: Arc<Case>) -> Result<()> {
+    case.apply(&case.whole()).await?;
+    case.healed(1).await?;
+    let first = case.value("ci").await?;
+    let edit = serde_json::json!({"stringData": {"OCTOPUS_API_KEY": "API-OOPS"}});
+    case.patch(Sealed("ci"), edit).await?;
+    case.has_serial(Key("ci"), 2).await?;
+    case.ready(Key("ci")).await?;
+    let second = case.value("ci").await?;
+    ensure!(second != first && case.works(&second).is_some());
+    ensure!(
+        case.works(&first).is_some(),
+        "whoever has read it is cut off"
+    );
+    // What somebody adds is his.
+    let more = serde_json::json!({"stringData": {"theirs": "x"}});
+    case.patch(Sealed("ci"), more).await?;
+    case.healed_of(2)
+}
+
+async fn workloads_are_restarted(case: Arc<Case>) -> Result<()> {
+    let namespace = &case.namespace;
+    let workload = |kind: &str| {
+        let service = if kind == "StatefulSet" {
+            "serviceName: shop, "
+        } else {
+            ""
+        };
+        format!(
+            "{{apiVersion: apps/v1, kind: {kind}, metadata: {{name: shop, namespace: {namespace}}}, \
+             spec: {{{service}selector: {{matchLabels: {{app: shop}}}}, template: {{\
+             metadata: {{labels: {{app: shop}}}}, \
+             spec: {{containers: [{{name: shop, image: shop}}]}}}}}}}}"
+        )
+    };
+    let kinds = ["Deployment", "StatefulSet", "DaemonSet"];
+    case.apply(&kinds.map(workload)).await?;
+    let [credential, server, account, _] = case.whole();
+    let list = kinds
+        .map(|kind| format!("{{kind: {kind}, name: shop}}"))
+        .join(", ");
+    let key = case.key(&format!("restart: [{list}]"));
+    case.apply(&[credential, server, account, key]).await?;
+    case.healed(1).await?;
+    case.annotate(Key("ci"), &[("apikeys.dev/rotate", Some("now"))])
+        .await?;
+    let patience = std::time::Duration::from_secs(180);
+    let told = |found: Option<&kube::api::DynamicObject>| {
+        (found?.data["status"]["restarted"].as_array()?.len() == 3).then_some(())
+    };
+    case.until_within(patience, Key("ci"), "tells of three restarts", told)
+        .await?;
+    for kind in kinds {
+        let date = "{.spec.template.metadata.annotations.kubectl\\.kubernetes\\.io/restartedAt}";
+        let read = [
+            "get",
+            kind,
+            "shop",
+            "--namespace",
+            namespace.as_str(),
+            &format!("--output=jsonpath={date}"),
+        ];
+        let date: jiff::Timestamp = case.kubectl(&read, "").await?.parse()?;
+        ensure!(
+            date.duration_since(jiff::Timestamp::UNIX_EPOCH)
+                .is_positive()
+        );
+    }
+    case.told(
+        Key("ci"),
+        "Restarted",
+        "Deployment shop is restarted, to read the new key",
+    )
+    .await
 }

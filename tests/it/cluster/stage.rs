@@ -309,6 +309,7 @@ async fn render(control_plane: &ControlPlane, more: &[&str]) -> Result<String> {
         .args(["--set", "allowedServers={127.0.0.1}"])
         .args(["--set", "log.filter=trace"])
         .args(["--set", "log.format=text"])
+        .args(["--set", "restartWorkloads=true"])
         .args(more);
     run(helm, "").await
 }

@@ -25,6 +25,12 @@ pub enum Step {
     Ready,
     /// The server takes the key that is in the Secret.
     Prove,
+    /// A key is replaced because somebody asks for it.
+    Rotate,
+    /// A Secret that somebody has deleted comes back.
+    Lose,
+    /// A key that somebody has deleted on the server is replaced.
+    Drift,
     /// The `ApiKey`s are deleted.
     Delete,
     /// The server takes that key no more.
@@ -51,6 +57,9 @@ impl fmt::Display for Step {
             Self::Apply => "applying the manifests",
             Self::Ready => "waiting for the keys",
             Self::Prove => "trying the key",
+            Self::Rotate => "replacing the key",
+            Self::Lose => "waiting for the Secret to come back",
+            Self::Drift => "waiting for what the server lost",
             Self::Delete => "deleting the keys",
             Self::Dead => "trying the key again",
             Self::Clear => "deleting the rest",

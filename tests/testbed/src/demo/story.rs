@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::{Act, Answer, Demo, NAMESPACE, Page, Server, Step, TOOLS, Trouble, write_samples};
+use crate::twins::octopus::Change;
 
 /// The folder of the manifests, in the demo's folder.
 const SAMPLES: &str = "samples";
@@ -46,7 +47,10 @@ pub(super) async fn tell(demo: &Demo, act: Act, page: &mut Page) -> Result<(), T
                 why,
             })
         }
-        Act::Check => take(demo, &handed, page).await,
+        Act::Check => {
+            let all = disturb(demo, handed, page).await?;
+            take(demo, &all, page).await
+        }
     }
 }
 
@@ -69,8 +73,22 @@ async fn give(demo: &Demo, page: &mut Page) -> Result<Handed, Trouble> {
     Ok(gift.handed)
 }
 
+/// What may happen to a key, and how it is healed: each time another key is in the Secret, and works.
+/// All keys that there have been.
+async fn disturb(demo: &Demo, first: Handed, page: &mut Page) -> Result<Vec<Handed>, Trouble> {
+    page.heading("What may happen to it");
+    let second = page
+        .step(Step::Rotate, demo.in_time(rotate(demo, &first)))
+        .await?;
+    let third = page.step(Step::Lose, demo.in_time(lose(demo))).await?;
+    let fourth = page
+        .step(Step::Drift, demo.in_time(drift(demo, &third)))
+        .await?;
+    Ok(vec![first, second, third, fourth])
+}
+
 /// From a key that works to nothing at all.
-async fn take(demo: &Demo, handed: &Handed, page: &mut Page) -> Result<(), Trouble> {
+async fn take(demo: &Demo, handed: &[Handed], page: &mut Page) -> Result<(), Trouble> {
     page.heading("The team deletes its keys, then all else");
     page.step(Step::Delete, demo.in_time(delete(demo))).await?;
     page.step(Step::Dead, demo.in_time(dead(handed))).await?;
@@ -180,13 +198,74 @@ async fn delete(demo: &Demo) -> Result<((), String)> {
     Ok(((), format!("kubectl delete -f {KEYS}")))
 }
 
-async fn dead(handed: &Handed) -> Result<((), String)> {
-    match Server::ask(&handed.url, &handed.key).await? {
-        Answer::Refused => Ok(((), "the server takes the key no more".to_owned())),
-        Answer::Taken { username } => {
-            bail!("the ApiKey {SECRET} is gone, and the server still takes its key, as {username}")
+async fn dead(handed: &[Handed]) -> Result<((), String)> {
+    for handed in handed {
+        if let Answer::Taken { username } = Server::ask(&handed.url, &handed.key).await? {
+            bail!("the ApiKey {SECRET} is gone, and the server still takes its key, as {username}");
         }
     }
+    let text = format!(
+        "the server takes none of its {} keys any more",
+        handed.len()
+    );
+    Ok(((), text))
+}
+
+/// The key that is in the Secret now; it must work.
+async fn current(demo: &Demo) -> Result<Handed> {
+    let secret = demo
+        .kubectl(&["get", "secret", SECRET, "--output=json"])
+        .await?;
+    let handed = handed(&[serde_json::from_str(&secret)?])?;
+    prove(&handed).await?;
+    Ok(handed)
+}
+
+async fn rotate(demo: &Demo, first: &Handed) -> Result<(Handed, String)> {
+    let key = format!("apikey/{SECRET}");
+    demo.kubectl(&["annotate", &key, "apikeys.dev/rotate=now"])
+        .await?;
+    let handled = "--for=jsonpath={.status.lastHandledRotate}=now";
+    demo.kubectl(&["wait", &key, handled, "--timeout=1h"])
+        .await?;
+    let second = current(demo).await?;
+    if second.key == first.key {
+        bail!("the Secret {SECRET} still holds the key from before");
+    }
+    prove(first)
+        .await
+        .context("the replaced key does not live through its overlap")?;
+    let text = "replaced on request; the old key works through its overlap";
+    Ok((second, text.to_owned()))
+}
+
+async fn lose(demo: &Demo) -> Result<(Handed, String)> {
+    let secret = format!("secret/{SECRET}");
+    demo.kubectl(&["delete", &secret]).await?;
+    demo.kubectl(&["wait", &secret, "--for=create", "--timeout=1h"])
+        .await?;
+    let text = format!("Secret {SECRET} was deleted, and is back with a key that works");
+    Ok((current(demo).await?, text))
+}
+
+async fn drift(demo: &Demo, lost: &Handed) -> Result<(Handed, String)> {
+    let key = demo
+        .server
+        .door()
+        .look(|twin, now| twin.whose(now, &lost.key));
+    let id = key.context("the server does not know the key")?.id;
+    demo.server.door().change(Change::RevokeKey { key: id })?;
+    let secret = format!("secret/{SECRET}");
+    let serial = r"{.metadata.annotations.apikeys\.dev/serial}";
+    let now = demo
+        .kubectl(&["get", &secret, &format!("--output=jsonpath={serial}")])
+        .await?;
+    let next = now.parse::<u64>().context("the Secret tells no serial")? + 1;
+    let another = format!("--for=jsonpath={serial}={next}");
+    demo.kubectl(&["wait", &secret, &another, "--timeout=1h"])
+        .await?;
+    let text = "the key was deleted on the server, and is replaced".to_owned();
+    Ok((current(demo).await?, text))
 }
 
 async fn clear(demo: &Demo) -> Result<((), String)> {
