@@ -1,5 +1,6 @@
 //! What the operator may cost, counted from the API server's audit log and the twin's journal:
-//! never by its own counters. (A restart over settled keys: `cluster::alone`.)
+//! never by its own counters. (A restart over settled keys: `cluster::alone`; a rotation and a lost
+//! Secret, which take minutes: `cluster::long`.)
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +32,7 @@ pub(crate) fn rung(stages: &Stages) -> Rung {
 }
 
 /// What the operator asked of the API server about a namespace, after so much that was asked before.
-async fn asked(case: &Case, before: usize) -> Result<(usize, Vec<AuditEvent>)> {
+pub(crate) async fn asked(case: &Case, before: usize) -> Result<(usize, Vec<AuditEvent>)> {
     let all = case.stage.control_plane().await?.audit().await?;
     let of_ours = |event: &&AuditEvent| event.user == USER && event.namespace == case.namespace;
     let ours = all[before..].iter().filter(of_ours).cloned().collect();
@@ -39,7 +40,7 @@ async fn asked(case: &Case, before: usize) -> Result<(usize, Vec<AuditEvent>)> {
 }
 
 /// Whether a request is one that the budgets count: Events are news, and not.
-fn counts(event: &AuditEvent) -> bool {
+pub(crate) fn counts(event: &AuditEvent) -> bool {
     event.resource != "events"
 }
 

@@ -28,6 +28,7 @@ mod alone;
 mod answers;
 mod case;
 mod connections;
+mod costs;
 mod endings;
 mod grants;
 mod heard;
@@ -145,6 +146,7 @@ const TABLES: [Table; 4] = [
             tampering::long,
             options::long,
             keys::long,
+            costs::long,
         ],
     ),
     (

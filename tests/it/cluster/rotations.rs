@@ -114,12 +114,13 @@ impl Rotations {
             "{living} keys live"
         );
         self.halt.cancel();
-        let complaints = self
-            .complaints
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let complaints = std::mem::take(
+            &mut *self
+                .complaints
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
         ensure!(complaints.is_empty(), "{}", complaints.join("\n"));
-        drop(complaints);
         self.case.end().await
     }
 
