@@ -103,11 +103,13 @@ pub struct Rotation {
     pub mode: RotationMode,
 
     /// How long before the expiry the next key is made: a period (`10d`), or a part of the lifetime
-    /// (`33%`). Default: a third of the lifetime.
+    /// (`33%`); up to a tenth of it sooner, so that keys made together are not replaced together.
+    /// Never more than half of the lifetime. Default: a third of the lifetime.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub renew_before: Option<RenewBefore>,
 
     /// When rotations should happen, if they can: a preference, never a reason to let a key expire.
+    /// In the last quarter of `renewBefore` they are not waited for, nor by what somebody asks for.
     /// Default: at any time.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
@@ -145,7 +147,8 @@ pub enum RotationMode {
 #[serde(rename_all = "camelCase")]
 pub struct Window {
     /// When the window opens, as five cron fields: minute, hour, day of month, month, day of week.
-    /// Example: `0 2 * * 1-5`.
+    /// Example: `0 2 * * 1-5`. In the night in which an hour is left out, a window that opens in that
+    /// hour does not open; in the night in which an hour comes twice, it opens twice.
     #[schemars(
         length(min = 9, max = 100),
         extend("x-kubernetes-validations" = rules::schedule())
@@ -266,20 +269,22 @@ pub struct SecretSpec {
     #[schemars(extend("maxProperties" = 32, "additionalProperties" = text(4_096)))]
     pub annotations: BTreeMap<String, String>,
 
-    /// While a replaced key still works, keep it too, in entries named `PREVIOUS_…`.
+    /// While a replaced key still works, keep it too: each entry that changed is also there as
+    /// `PREVIOUS_<its name>`.
     pub keep_previous: bool,
 
     /// Entries of the Secret, by name, each a template; they replace the default entries. A
-    /// template sees `key`, `id`, `url`, `username`, `serial` and `expiresAt`. Example:
+    /// template sees `key`, `id`, `url`, `username`, `serial`, `expiresAt`, and with keepPrevious
+    /// `previous`: an entry that shows it is there only while the previous key works. Example:
     /// `config.json: '{"url": "{{ url }}", "key": "{{ key }}"}'`. Default: what the server's own
     /// tools read from their environment (`OCTOPUS_URL` and `OCTOPUS_API_KEY`, …).
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64, "additionalProperties" = text(16_384)))]
     pub data: BTreeMap<String, String>,
 
-    /// Take over a Secret that exists already, once, if it carries the annotation
-    /// `apikeys.dev/adopt-by: <name of this ApiKey>`. At the end only our entries are taken out of
-    /// it.
+    /// Take over a Secret that exists already, if it carries the annotation
+    /// `apikeys.dev/adopt-by: <name of this ApiKey>` and belongs to nobody. It keeps its type and its
+    /// other entries. At the end only our entries are taken out of it.
     pub adopt: bool,
 }
 

@@ -83,5 +83,5 @@ async fn costs(
         calls.len() <= 3 && lists <= 1,
         "{lists} lists, and {calls:#?}"
     );
-    case.healed_of(1)
+    case.healed(1).await
 }

@@ -21,6 +21,7 @@ pub(super) fn tests() -> Vec<Test> {
             dressed_rehearsal,
         ),
         test("a_server_that_is_down_comes_back", outage),
+        test("a_server_that_is_down_is_asked_by_one", asked_by_one),
         test("a_credential_that_is_replaced", credential),
         test("grants_bound_what_a_namespace_may_have", grants),
         test("foreign_and_others_keys_are_never_touched", foreign_keys),
@@ -401,5 +402,32 @@ async fn forged_status(scene: Scene) -> Result<()> {
         "{} keys live",
         scene.living().len()
     );
+    Ok(())
+}
+
+/// However many keys there are, and whatever is asked for meanwhile.
+async fn asked_by_one(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    let names: Vec<String> = (0..20).map(|number| format!("k{number}")).collect();
+    for name in &names {
+        key(&scene, name, json!({})).await?;
+    }
+    scene.run(HOUR).await;
+    scene.twin.fault(Wrong::new(Fault::Outage));
+    for name in &names {
+        let ask = json!({"metadata": {"annotations": {"apikeys.dev/rotate": "now"}}});
+        scene.patch(&Address::key(name), ask).await?;
+    }
+    scene.run(HOUR).await;
+    let mark = scene.mark();
+    scene.run(HOUR * 4).await;
+    let calls = super::cost::Cost::since(&scene, mark).calls;
+    // Every five minutes or so.
+    ensure!((30..=100).contains(&calls), "{calls} calls in four hours");
+    scene.twin.clear_faults();
+    for name in &names {
+        let again = |scene: &Scene| scene.says(&Address::key(name), "UpToDate", "True");
+        scene.until("its rotation", HOUR, again).await?;
+    }
     Ok(())
 }
