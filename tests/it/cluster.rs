@@ -19,6 +19,7 @@
 //! | `endings` | deletion, expiry, revocation, retention |
 //! | `tampering` | status wiped, old manifests, old intents |
 //! | `alone` | kill -9, objects that do not parse: each on a stage of its own |
+//! | `rotations` | fifty rotations, with kill -9: on a stage of its own |
 //! | `replicas` | two operators, one of which is killed or put to sleep: in `alone` |
 //!
 //! `ROW=<name>` in the environment plays only the rows whose name contains it.
@@ -168,7 +169,9 @@ const TABLES: [Table; 4] = [
 
 /// The rung.
 pub(crate) fn rung(stages: &Stages) -> Rung {
-    let rung = Rung::new("cluster").test("alone", alone::play);
+    let rung = Rung::new("cluster")
+        .test("rotations", rotations::play)
+        .test("alone", alone::play);
     let tables = TABLES.iter().enumerate();
     tables.fold(rung, |rung, (number, (name, _))| {
         let stages = stages.clone();

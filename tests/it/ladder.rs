@@ -18,6 +18,8 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout};
 
+/// So many tests go on at a time, unless somebody says how many.
+const THREADS: usize = 4;
 /// No test takes longer; one that does hangs.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -157,7 +159,9 @@ fn try_climb(rungs: impl IntoIterator<Item = Rung>) -> Result<ExitCode> {
             ));
         }
     }
-    let arguments = Arguments::from_args();
+    let mut arguments = Arguments::from_args();
+    // Many a test waits for most of its time.
+    arguments.test_threads.get_or_insert(THREADS);
     let conclusion = libtest_mimic::run(&arguments, trials);
     let ground = Arc::into_inner(ground).context("a test goes on after its end")?;
     if let Some(Ok(control_plane)) = ground.control_plane.into_inner() {

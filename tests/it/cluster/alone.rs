@@ -14,8 +14,8 @@ use testbed::control_plane::ControlPlane;
 use testbed::twins::Effect;
 
 use super::case::{Account, Case, Key, Server};
+use super::kills;
 use super::stage::{Plane, Stage, USER};
-use super::{kills, rotations};
 use crate::ladder::Ground;
 
 /// So many keys and credentials are looked for in what was said, at least, when all rows were played.
@@ -31,13 +31,6 @@ pub(super) async fn play(ground: Arc<Ground>) -> Result<()> {
     if super::is_asked_for("restart") {
         restart(&stage).await.context("a restart")?;
     }
-    let mut rotations = None;
-    if super::is_asked_for("rotations") {
-        let begun = rotations::begin(&stage, kills::seed()).await;
-        rotations = Some(begun.context("rotations")?);
-        stage.stop().await?;
-        stage.start().await?;
-    }
     if super::is_asked_for("kills") {
         let seed = kills::seed();
         let played = kills::kills(&stage, seed).await;
@@ -50,9 +43,6 @@ pub(super) async fn play(ground: Arc<Ground>) -> Result<()> {
     if super::is_asked_for("any_host_but_the_api_server") {
         let played = any_host_but_the_api_server(&stage).await;
         played.context("any host but the API server")?;
-    }
-    if let Some(rotations) = rotations {
-        rotations.end().await.context("the end of rotations")?;
     }
     crate::leaks::nothing_that_is_said_holds_a_secret(&stage, MANY).await?;
     stage.no_right_was_missing().await

@@ -1,10 +1,10 @@
 //! Fifty rotations with operators that are killed in between, and programs that use the keys all the
-//! while. The replaced keys end three minutes later, while other rows go on.
+//! while. The replaced keys end three minutes later.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::Api;
 use rand::SeedableRng as _;
@@ -13,8 +13,9 @@ use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::case::{Account, Case, Key};
-use super::kills::Moment;
-use super::stage::Stage;
+use super::kills::{self, Moment};
+use super::stage::{Plane, Stage};
+use crate::ladder::Ground;
 
 /// So many keys are replaced so often each: no more than three replaced ones live at a time.
 const KEYS: usize = 17;
@@ -36,7 +37,7 @@ enum Habit {
 }
 
 /// The keys that were replaced, and the programs that use them.
-pub(super) struct Rotations {
+struct Rotations {
     case: Case,
     halt: CancellationToken,
     complaints: Arc<Mutex<Vec<String>>>,
@@ -46,8 +47,19 @@ fn name(key: usize) -> String {
     format!("k{key}")
 }
 
+/// On a control plane of its own: mostly it waits.
+pub(super) async fn play(ground: Arc<Ground>) -> Result<()> {
+    if !super::is_asked_for("rotations") {
+        return Ok(());
+    }
+    let stage = Arc::new(Stage::set(Plane::own(&ground).await?).await?);
+    let seed = kills::seed();
+    let played = async { begin(&stage, seed).await?.end().await };
+    played.await.with_context(|| format!("with SEED={seed}"))
+}
+
 /// Replaces all keys again and again, and kills operators meanwhile.
-pub(super) async fn begin(stage: &Arc<Stage>, seed: u64) -> Result<Rotations> {
+async fn begin(stage: &Arc<Stage>, seed: u64) -> Result<Rotations> {
     let mut dice = StdRng::seed_from_u64(seed);
     stage.stop().await?;
     stage.start_unelected().await?;
@@ -96,7 +108,7 @@ pub(super) async fn begin(stage: &Arc<Stage>, seed: u64) -> Result<Rotations> {
 
 impl Rotations {
     /// Waits until the replaced keys have ended, and hears what the programs have to complain of.
-    pub(super) async fn end(self) -> Result<()> {
+    async fn end(self) -> Result<()> {
         let case = &self.case;
         let replaced = Duration::from_secs(360);
         for key in 0..KEYS {

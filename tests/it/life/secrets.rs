@@ -45,7 +45,7 @@ async fn two_slots(scene: Scene) -> Result<()> {
         previous_of(&secret(&scene, "deploys")?).is_none(),
         "a second slot at once"
     );
-    scene.consume(TEAM, "deploys", Habit::Slots, MINUTE);
+    scene.consume(TEAM, "deploys", Habit::Slots, MINUTE * 10);
     scene.consume(TEAM, "deploys", Habit::Once, HOUR);
     let first = key_of(&secret(&scene, "deploys")?).context("no key")?;
     rotate(&scene, "deploys", "one").await?;
@@ -71,7 +71,7 @@ async fn two_slots(scene: Scene) -> Result<()> {
         "the second slot is left"
     );
     only_published(&scene, "deploys")?;
-    scene.run(DAY * 30).await;
+    scene.run(DAY * 7).await;
     ensure!(scene.says(&address, "Ready", "True"), "not Ready any more");
     Ok(())
 }
