@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 use simulation::consumer::Habit;
 use simulation::effect::{Call, Door};
 use simulation::kubernetes::Durability;
+use simulation::life::SWEPT;
 use simulation::manifests::{self, Address, TEAM};
 use simulation::scene::{Scene, play};
 use simulation::script::{Act, Moment, Rule, Ticket};
 
 use tokio::time::timeout;
 
-use super::matrix::SWEPT;
 use crate::life::Test;
 
 const SECOND: Duration = Duration::from_secs(1);

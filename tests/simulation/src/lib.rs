@@ -9,6 +9,7 @@
 //! | [`world`] | one of each, and the processes that live in it |
 //! | [`scene`] [`manifests`] [`wire`] | a world with a deploy server, and the operator at work in it |
 //! | [`schedule`] | an hour in which much goes wrong, drawn from a seed |
+//! | [`life`] | a whole life of a key and its account, to be disturbed |
 //! | [`witness`] [`consumer`] | who says what is wrong: the invariants, and the users of keys |
 //! | [`conformance`] | what holds the simulated API to a real one |
 
@@ -17,6 +18,7 @@ pub mod conformance;
 pub mod consumer;
 pub mod effect;
 pub mod kubernetes;
+pub mod life;
 pub mod manifests;
 pub mod recorder;
 pub mod scene;

@@ -1,0 +1,249 @@
+//! Whole lives of a key and its account, from the manifests to their end, as they must go whatever
+//! befalls the operator on the way.
+//!
+//! What happens to them, others decide; here is what people do, and what must come of it.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use testbed::twins::octopus::Change;
+
+use crate::consumer::Habit;
+use crate::effect::Effect;
+use crate::manifests::{self, Address, TEAM};
+use crate::recorder::Heard;
+use crate::scene::{OPERATOR, Scene, play};
+
+const MINUTE: Duration = Duration::from_secs(60);
+/// What is disturbed is well again within this time.
+const MENDED: Duration = Duration::from_secs(60 * 15);
+/// What nothing records is dead after this: 10 minutes, the overlap, two resyncs, and a little.
+pub const SWEPT: Duration = Duration::from_secs(60 * (10 + 20 + 2 * 5 + 5));
+/// The ApiKey, and its Secret.
+const KEY: &str = "deploys";
+
+/// How much there is in a life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Life {
+    /// An account and a key are made and deleted.
+    Plain,
+    /// The account joins a team as well, its key is revoked and comes back, and in the end the account
+    /// is disabled and stays.
+    Whole,
+    /// The account was there before and is taken over; its key is replaced on request and retires,
+    /// the Secret is lost and comes back, and in the end the account stays as it was found.
+    Rotating,
+    /// Somebody deletes the account on the server: account and key are made anew.
+    Bereft,
+}
+
+impl Life {
+    /// Lives it.
+    ///
+    /// # Errors
+    /// What did not come as it must.
+    pub async fn live(self, scene: &Scene) -> Result<()> {
+        self.begin(scene).await?;
+        self.middle(scene).await?;
+        self.end(scene).await
+    }
+
+    /// The effects of the operator when nothing goes wrong.
+    ///
+    /// # Errors
+    /// Those of the life.
+    pub fn effects(self) -> Result<Vec<Effect>> {
+        let effects = self.undisturbed(|scene| scene.effects(OPERATOR))?;
+        ensure!(effects.len() > 15, "only {} effects", effects.len());
+        Ok(effects)
+    }
+
+    /// The requests of the operator when nothing goes wrong.
+    ///
+    /// # Errors
+    /// Those of the life.
+    pub fn calls(self) -> Result<Vec<Heard>> {
+        self.undisturbed(|scene| scene.calls(OPERATOR, 0))
+    }
+
+    fn undisturbed<T: Default + Send>(self, told: fn(&Scene) -> T) -> Result<T> {
+        let mut all = T::default();
+        play(|| async {
+            let scene = Scene::new().await?;
+            scene.start(OPERATOR);
+            scene.act(self.live(&scene)).await?;
+            all = told(&scene);
+            Ok(())
+        })?;
+        Ok(all)
+    }
+
+    /// The manifests, all at once.
+    async fn begin(self, scene: &Scene) -> Result<()> {
+        match self {
+            Self::Whole => {
+                let team = json!({"Name": "Deployers", "MemberUserIds": []});
+                by_hand(scene, "/api/teams", &team).await?;
+            }
+            Self::Rotating => {
+                let user = json!({"Username": ACCOUNT, "DisplayName": "CI", "IsService": true});
+                by_hand(scene, "/api/users", &user).await?;
+            }
+            Self::Plain | Self::Bereft => {}
+        }
+        let mut server = manifests::server();
+        server["spec"]["resync"] = json!("5m");
+        let credential = manifests::credential(&scene.credential());
+        for manifest in [credential, server, self.account(), Self::key()] {
+            scene.apply(&manifest).await?;
+        }
+        scene.consume(TEAM, KEY, Habit::Once, MINUTE);
+        scene.consume(TEAM, KEY, Habit::Again, MINUTE);
+        Ok(())
+    }
+
+    /// The ServiceAccount, as its manifest is.
+    pub fn account(self) -> Value {
+        manifests::account(match self {
+            Self::Plain | Self::Bereft => json!({}),
+            Self::Whole => json!({
+                "octopus": {"teams": [{"name": "Deployers"}]},
+                "deletionPolicy": "Disable",
+            }),
+            Self::Rotating => json!({"adopt": true}),
+        })
+    }
+
+    /// The ApiKey, as its manifest is.
+    pub fn key() -> Value {
+        manifests::key(KEY, json!({"rotation": {"overlap": "20m"}}))
+    }
+
+    /// The Secret holds a living key, and when the sweep has gone by, nothing else lives.
+    async fn middle(self, scene: &Scene) -> Result<()> {
+        match self {
+            Self::Plain => {}
+            Self::Whole => revoke_and_take_back(scene).await?,
+            Self::Rotating => rotate_and_lose(scene).await?,
+            Self::Bereft => delete_the_account(scene).await?,
+        }
+        scene.until_ready(&Address::key(KEY), MENDED).await?;
+        scene.run(SWEPT).await;
+        let living = scene.living();
+        let published = scene
+            .published(TEAM, KEY)
+            .context("the Secret holds no living key")?;
+        ensure!(
+            living == [published.clone()],
+            "the Secret holds {}, and these live: {living:?}",
+            published.id
+        );
+        ensure!(
+            scene.says(&Address::key(KEY), "Ready", "True"),
+            "not Ready any more"
+        );
+        Ok(())
+    }
+
+    /// Everything is deleted at once; nothing is left.
+    async fn end(self, scene: &Scene) -> Result<()> {
+        let all = [
+            Address::key(KEY),
+            Address::account("ci"),
+            Address::server("octopus"),
+        ];
+        for address in &all {
+            scene.delete(address).await?;
+        }
+        for address in &all {
+            scene.until_gone(address, MENDED).await?;
+        }
+        scene.run(MINUTE).await;
+        ensure!(scene.living().is_empty(), "a key is left");
+        let left = scene.get(&Address::secret(TEAM, KEY));
+        ensure!(left.is_none(), "the Secret is left");
+        let accounts = scene.twin.view();
+        let account = accounts.account(ACCOUNT);
+        let active = account.map(|account| account.is_active);
+        let (wanted, wrong) = match self {
+            Self::Plain | Self::Bereft => (None, "the account is left"),
+            Self::Whole => (Some(false), "the account should be disabled"),
+            Self::Rotating => (Some(true), "the account should be as it was"),
+        };
+        ensure!(active == wanted, "{wrong}");
+        let credential = scene.get(&Address::secret(TEAM, "octopus-credential"));
+        let finalizers = &credential.context("the credential is gone")?["metadata"]["finalizers"];
+        ensure!(finalizers.is_null(), "the credential is held: {finalizers}");
+        Ok(())
+    }
+}
+
+/// The name of the account on the server.
+const ACCOUNT: &str = "team-a.ci";
+
+/// An administrator makes something on the server by hand.
+async fn by_hand(scene: &Scene, path: &str, body: &Value) -> Result<()> {
+    let admin = scene.twin.look(|twin, _| twin.start().admin.key.clone());
+    let request = http::Request::post(path)
+        .header("X-Octopus-ApiKey", admin)
+        .body(Bytes::from(body.to_string()))?;
+    let answer = scene.twin.send(request).await?;
+    ensure!(answer.status().is_success(), "{}", answer.status());
+    Ok(())
+}
+
+/// The key is revoked, and comes back as another one.
+async fn revoke_and_take_back(scene: &Scene) -> Result<()> {
+    let address = Address::key(KEY);
+    scene.until_ready(&address, MENDED).await?;
+    let wish = |revoked: bool| json!({"spec": {"revoked": revoked}});
+    scene.patch(&address, wish(true)).await?;
+    scene
+        .until("it is revoked", MENDED, |scene| {
+            scene.reason(&address) == "Revoked" && scene.living().is_empty()
+        })
+        .await?;
+    scene.patch(&address, wish(false)).await?;
+    Ok(())
+}
+
+/// The key is replaced, and the Secret with the new one is lost: a third one comes.
+async fn rotate_and_lose(scene: &Scene) -> Result<()> {
+    let address = Address::key(KEY);
+    scene.until_ready(&address, MENDED).await?;
+    let annotation = json!({"metadata": {"annotations": {"apikeys.dev/rotate": "once"}}});
+    scene.patch(&address, annotation).await?;
+    let first = held(scene);
+    replaced(scene, first).await?;
+    let second = held(scene);
+    scene.delete(&Address::secret(TEAM, KEY)).await?;
+    replaced(scene, second).await
+}
+
+fn held(scene: &Scene) -> Option<String> {
+    Some(scene.published(TEAM, KEY)?.id)
+}
+
+/// Waits until the Secret holds another key.
+async fn replaced(scene: &Scene, old: Option<String>) -> Result<()> {
+    let another = |scene: &Scene| {
+        let now = held(scene);
+        now.is_some() && now != old
+    };
+    scene.until("another key", MENDED, another).await?;
+    Ok(())
+}
+
+/// The account goes on the server, and its keys with it.
+async fn delete_the_account(scene: &Scene) -> Result<()> {
+    scene.until_ready(&Address::key(KEY), MENDED).await?;
+    let lost = held(scene);
+    for key in scene.living() {
+        scene.witness.outside(&key.id);
+    }
+    let user = ACCOUNT.to_owned();
+    scene.twin.change(Change::Delete { user })?;
+    replaced(scene, lost).await
+}
