@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use simulation::effect::Process;
 use simulation::life::Life;
@@ -40,6 +41,13 @@ pub(super) fn tests() -> Vec<Test> {
         test("crash_after_and_replaced", after, Aftermath::Replace),
         test("crash_before_and_old_intent", before, Aftermath::OldIntent),
         test("crash_after_and_old_intent", after, Aftermath::OldIntent),
+        test("crash_before_and_clock_ahead", before, Aftermath::Clock(90)),
+        test("crash_after_and_clock_behind", after, Aftermath::Clock(-90)),
+        test(
+            "watches_begin_anew",
+            || Act::Slow(SECOND),
+            Aftermath::Compact,
+        ),
         test("answer_lost", || Act::Lose, Aftermath::Nothing),
         test("connection_refused", || Act::Refuse, Aftermath::Nothing),
         test("lands_20_s_later", || late(20), Aftermath::Nothing),
@@ -66,6 +74,10 @@ enum Aftermath {
     Replace,
     /// Somebody applies the ApiKey's first intent again and again.
     OldIntent,
+    /// The API server forgets its history: watches begin anew.
+    Compact,
+    /// The next life is on a machine whose clock is ahead, or behind, by so many seconds.
+    Clock(i64),
 }
 
 fn test(
@@ -103,12 +115,19 @@ fn every_effect(
             ));
         }
     }
+    verdict(&wrong, effects.len())
+}
+
+/// Tells of some of the lives that came to a wrong end.
+///
+/// # Errors
+/// When there are any.
+pub(super) fn verdict(wrong: &[String], lives: usize) -> Result<()> {
     let told = wrong.len().min(MOST_TOLD);
     ensure!(
         wrong.is_empty(),
-        "{} of {} lives came to a wrong end\n{}",
+        "{} of {lives} lives came to a wrong end\n{}",
         wrong.len(),
-        effects.len(),
         wrong[..told].join("\n\n")
     );
     Ok(())
@@ -172,6 +191,8 @@ async fn after(scene: &Scene, aftermath: Aftermath) -> Result<()> {
                 tokio::spawn(async move { old_intent(&again, &intent).await });
             }
         }
+        Aftermath::Compact => scene.compact(),
+        Aftermath::Clock(seconds) => scene.jump(OPERATOR, SignedDuration::from_secs(seconds)),
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ use simulation::manifests::{self, Address, TEAM};
 use simulation::scene::{Scene, play};
 use simulation::script::{Act, Moment, Rule, Ticket};
 
+use testbed::twins::octopus::Change;
 use tokio::time::timeout;
 
 use crate::life::Test;
@@ -62,6 +63,12 @@ pub(super) fn tests() -> Vec<Test> {
         tests.push(test(
             &format!("t01_a_paused_publish_lands_before_the_next_{name}"),
             move |scene| t01(scene, step),
+        ));
+    }
+    for (name, step) in [("look", LOOK), ("revoke", REVOKE)] {
+        tests.push(test(
+            &format!("t19_another_server_answers_the_{name}"),
+            move |scene| t19(scene, step),
         ));
     }
     for (name, step, made) in [
@@ -611,4 +618,26 @@ async fn t18_of_an_account(scene: Scene) -> Result<()> {
         ensure!(view.account("team-a.late").is_none(), "the account is left");
     }
     Ok(())
+}
+
+/// Another server answers in place of ours, and knows nothing of our keys: that ends none of them.
+async fn t19(scene: Scene, step: Step) -> Result<()> {
+    one_key(&scene, "20m").await?;
+    let k1 = held(&scene)?;
+    let held = hold(&scene, A, step);
+    scene.delete(&key()).await?;
+    held.met().await;
+    let ours = scene.twin.backup();
+    scene.witness.outside(&k1);
+    scene.twin.change(Change::Reinstall)?;
+    scene.twin.change(Change::RevokeKey { key: k1.clone() })?;
+    held.release();
+    scene.run(MINUTE * 12).await;
+    ensure!(
+        scene.get(&key()).is_some(),
+        "another server's word is taken"
+    );
+    scene.twin.restore(ours);
+    lives(&scene, &k1)?;
+    goes(&scene).await
 }

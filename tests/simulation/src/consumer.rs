@@ -107,7 +107,7 @@ fn wanted(scene: &Scene, namespace: &str, secret: &str) -> bool {
 }
 
 /// What the server says to this key; `None` when it says nothing.
-async fn use_it(scene: &Scene, key: &str) -> Option<StatusCode> {
+pub(crate) async fn use_it(scene: &Scene, key: &str) -> Option<StatusCode> {
     let request = Request::get(format!("https://{HOST}/api/users/me"))
         .header("X-Octopus-ApiKey", key)
         .body(Bytes::new())

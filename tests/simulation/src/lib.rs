@@ -9,7 +9,9 @@
 //! | [`world`] | one of each, and the processes that live in it |
 //! | [`scene`] [`manifests`] [`wire`] | a world with a deploy server, and the operator at work in it |
 //! | [`schedule`] | an hour in which much goes wrong, drawn from a seed |
+//! | [`fleet`] | many keys on many accounts for many days |
 //! | [`life`] | a whole life of a key and its account, to be disturbed |
+//! | [`pairs`] | two crashes in one life |
 //! | [`witness`] [`consumer`] | who says what is wrong: the invariants, and the users of keys |
 //! | [`conformance`] | what holds the simulated API to a real one |
 
@@ -17,9 +19,11 @@ pub mod clock;
 pub mod conformance;
 pub mod consumer;
 pub mod effect;
+pub mod fleet;
 pub mod kubernetes;
 pub mod life;
 pub mod manifests;
+pub mod pairs;
 pub mod recorder;
 pub mod scene;
 pub mod schedule;

@@ -208,6 +208,10 @@ impl Recorder {
             None => landing.await,
             Some((Act::Refuse, _)) => Err(Cut::Unsent),
             Some((Act::Answer(response), _)) => Ok(response.map(body)),
+            Some((Act::Instead(response), _)) => {
+                drop(landing.await);
+                Ok(response.map(body))
+            }
             Some((Act::Lose, _)) => {
                 drop(landing.await);
                 Err(Cut::Uncertain)

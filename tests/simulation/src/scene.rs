@@ -20,7 +20,7 @@ use apikey_operator::plan::marker::Installation;
 use apikey_operator::plan::sweep::{Claim, Scope};
 use apikey_operator::servers::Allowed;
 use http::Method;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use serde_json::{Value, json};
 use testbed::twins::Door as Way;
@@ -30,7 +30,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::SeededEntropy;
+use crate::clock::{SeededEntropy, SimulatedClock};
 use crate::consumer::{self, Habit};
 use crate::effect::{Door, Effect, Process};
 use crate::kubernetes::{Kind, Snapshot, Store};
@@ -79,6 +79,8 @@ pub struct Scene {
 /// A program that is started again whenever it crashes.
 struct Program {
     life: Process,
+    /// The clock of its machine.
+    clock: SimulatedClock,
     work: Option<JoinHandle<()>>,
     /// Whether a next life may begin.
     next: watch::Sender<Next>,
@@ -227,6 +229,7 @@ impl Scene {
         let process = Process::new(program);
         let life = Program {
             life: process.clone(),
+            clock: self.world.clock.apart(),
             work: None,
             next: watch::Sender::new(Next::AtOnce),
             stop: CancellationToken::new(),
@@ -273,9 +276,11 @@ impl Scene {
         let at_once = watch::Sender::new(Next::AtOnce);
         let mut next = at_once.subscribe();
         let mut stop = CancellationToken::new();
+        let mut clock = self.world.clock.clone();
         if let Some(program) = self.programs().get_mut(life.name.as_ref()) {
             program.life = life.clone();
             stop = program.stop.clone();
+            clock = program.clock.clone();
             if life.life > 0 {
                 next = program.next.subscribe();
             }
@@ -283,7 +288,7 @@ impl Scene {
         let seed = life.name.bytes().map(u64::from).sum::<u64>() * 1000 + u64::from(life.life);
         let world = app::World {
             client: self.world.client(life),
-            clock: Arc::new(self.world.clock.clone()),
+            clock: Arc::new(clock),
             entropy: Arc::new(SeededEntropy::new(seed)),
             doors: Arc::new(self.wires(life)),
         };
@@ -351,6 +356,13 @@ impl Scene {
     /// Lets it go on.
     pub fn wake(&self, program: &str) {
         self.world.recorder.wake(&self.life(program));
+    }
+
+    /// Moves the clock of a program's machine; its timers do not notice.
+    pub fn jump(&self, program: &str, by: SignedDuration) {
+        if let Some(program) = self.programs().get(program) {
+            program.clock.jump(by);
+        }
     }
 
     fn programs(&self) -> MutexGuard<'_, BTreeMap<String, Program>> {

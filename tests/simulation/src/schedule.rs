@@ -138,7 +138,7 @@ impl Schedule {
         play(|| async {
             let scene = Scene::new().await?;
             let story = scene.act(self.story(&scene)).await;
-            *counts.lock().unwrap_or_else(PoisonError::into_inner) = Counts::of(&scene);
+            *counts.lock().unwrap_or_else(PoisonError::into_inner) = Counts::of(&scene, &LEADERS);
             story
         })?;
         Ok(counts.into_inner().unwrap_or_else(PoisonError::into_inner))
@@ -203,10 +203,13 @@ pub struct Counts {
 }
 
 impl Counts {
-    fn of(scene: &Scene) -> Self {
+    pub(crate) fn of(scene: &Scene, operators: &[&str]) -> Self {
         Self {
             effects: scene.world.recorder.effects().len(),
-            crashes: LEADERS.iter().map(|leader| scene.life(leader).life).sum(),
+            crashes: operators
+                .iter()
+                .map(|operator| scene.life(operator).life)
+                .sum(),
             keys: scene.twin.done(testbed::twins::Effect::Mint),
         }
     }
@@ -230,17 +233,7 @@ fn trouble(dice: &mut StdRng) -> Trouble {
         0..4 => Trouble::Effect(leader, dice.random_range(0..12), act(dice)),
         4 => Trouble::Pause(leader, seconds(dice, 300)),
         5 => {
-            let faults = [
-                Fault::Outage,
-                Fault::Refused { status: 503 },
-                Fault::Throttled { retry_after: None },
-                Fault::CutAfter,
-                Fault::CutBefore,
-                Fault::Slow { millis: 20_000 },
-                Fault::HalfJson,
-                Fault::Html,
-            ];
-            let fault = faults.choose(dice).cloned().unwrap_or(Fault::Outage);
+            let fault = fault(dice);
             Trouble::Server(fault, seconds(dice, 200))
         }
         6 if dice.random_bool(0.3) => Trouble::Compact,
@@ -252,7 +245,23 @@ fn trouble(dice: &mut StdRng) -> Trouble {
     }
 }
 
-fn act(dice: &mut StdRng) -> Act {
+/// How the server fails.
+pub(crate) fn fault(dice: &mut StdRng) -> Fault {
+    let faults = [
+        Fault::Outage,
+        Fault::Refused { status: 503 },
+        Fault::Throttled { retry_after: None },
+        Fault::CutAfter,
+        Fault::CutBefore,
+        Fault::Slow { millis: 20_000 },
+        Fault::HalfJson,
+        Fault::Html,
+    ];
+    faults.choose(dice).cloned().unwrap_or(Fault::Outage)
+}
+
+/// What happens to one request.
+pub(crate) fn act(dice: &mut StdRng) -> Act {
     let seconds = Duration::from_secs(dice.random_range(1..58));
     match dice.random_range(0..7) {
         0 => Act::Crash(Moment::Before),

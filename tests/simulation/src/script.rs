@@ -31,6 +31,8 @@ pub enum Act {
     Slow(Duration),
     /// Another answer is given; nothing happens.
     Answer(Response<Bytes>),
+    /// It is done, and another answer is given.
+    Instead(Response<Bytes>),
     /// It waits until the ticket is released. Held before its effect it lands then, also if the
     /// sender has given up or died.
     Hold(Moment),

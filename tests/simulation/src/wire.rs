@@ -3,7 +3,6 @@
 //!
 //! What answers a mint is overheard here, so that oracles know every value that must be nowhere else.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use apikey_operator::controllers::Doors;
@@ -21,9 +20,9 @@ use crate::recorder::{Cut, Recorder};
 /// The host of the one deploy server of a world.
 pub const HOST: &str = "octopus.example";
 
-/// The values of all keys that were ever made.
+/// The values of all keys that were ever made, oldest first.
 #[derive(Debug, Clone, Default)]
-pub struct Overheard(Arc<Mutex<BTreeSet<String>>>);
+pub struct Overheard(Arc<Mutex<Vec<String>>>);
 
 impl Overheard {
     /// One more value.
@@ -31,13 +30,13 @@ impl Overheard {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(value.to_owned());
+            .push(value.to_owned());
     }
 
-    /// All values so far.
-    pub fn values(&self) -> Vec<String> {
+    /// All values so far, but for the first `skip`.
+    pub fn values(&self, skip: usize) -> Vec<String> {
         let values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        values.iter().cloned().collect()
+        values.get(skip..).unwrap_or_default().to_vec()
     }
 }
 

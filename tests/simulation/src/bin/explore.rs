@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use simulation::fleet::Fleet;
+use simulation::pairs;
 use simulation::schedule::{Counts, Schedule};
 use tokio::time::Instant;
 
@@ -21,10 +23,59 @@ struct Explore {
     /// How many schedules to play at most.
     #[arg(long)]
     schedules: Option<u64>,
+    /// Play 90 days of 200 keys on 20 accounts instead.
+    #[arg(long, conflicts_with = "pairs")]
+    fleet: bool,
+    /// Play every pair of crashes in the life of a new key instead.
+    #[arg(long)]
+    pairs: bool,
 }
 
 fn main() -> ExitCode {
-    explore(&Explore::parse()).unwrap_or(ExitCode::FAILURE)
+    let wish = Explore::parse();
+    let went = if wish.fleet {
+        fleet(wish.seed)
+    } else if wish.pairs {
+        pairs()
+    } else {
+        explore(&wish)
+    };
+    went.unwrap_or(ExitCode::FAILURE)
+}
+
+fn fleet(seed: u64) -> std::io::Result<ExitCode> {
+    let mut out = stdout();
+    match Fleet::whole(seed).sail() {
+        Ok(numbers) => writeln!(out, "{numbers}: every invariant held")?,
+        Err(error) => {
+            writeln!(out, "seed {seed} goes wrong: {error:#}")?;
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn pairs() -> std::io::Result<ExitCode> {
+    let mut out = stdout();
+    let mut played = 0;
+    let firsts = pairs::firsts().unwrap_or_default();
+    for first in &firsts {
+        match pairs::after(*first, 0, 1) {
+            Ok(more) => played += more,
+            Err(error) => {
+                writeln!(out, "\n{error:#}")?;
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        write!(out, "\r{played} pairs, the first crash at {first:?}    ")?;
+        out.flush()?;
+    }
+    writeln!(out, ": every invariant held")?;
+    Ok(if firsts.is_empty() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn explore(wish: &Explore) -> std::io::Result<ExitCode> {

@@ -146,9 +146,10 @@ impl Store {
 
     /// What has changed after a version, as far as it is remembered. For oracles.
     pub fn changes(&self, after: u64) -> impl Iterator<Item = &Change> {
-        self.history
-            .iter()
-            .filter(move |change| change.version > after)
+        let known = self
+            .history
+            .partition_point(|change| change.version <= after);
+        self.history.range(known..)
     }
 
     /// The version of the newest write.

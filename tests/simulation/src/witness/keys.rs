@@ -1,7 +1,7 @@
 //! Keys on the server: how many of an ApiKey live, whether the published one does, and whether one
 //! that has gone was allowed to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use jiff::{SignedDuration, Timestamp};
 use testbed::twins::octopus::{KeyView, Life};
@@ -12,6 +12,9 @@ impl Memory {
     /// Takes note of keys that were not there before.
     pub(super) fn meet(&mut self, view: &[KeyView]) {
         for key in view {
+            if self.ours.contains_key(&key.id) || self.others.contains_key(&key.id) {
+                continue;
+            }
             match token(key) {
                 Some(marker) => {
                     let ours = Ours {
@@ -31,7 +34,8 @@ impl Memory {
     }
 
     pub(super) fn keys(&mut self, look: &mut Look<'_>, view: &[KeyView]) {
-        let there = |id: &str| view.iter().any(|key| key.id == id);
+        let ids: HashSet<&str> = view.iter().map(|key| key.id.as_str()).collect();
+        let there = |id: &str| ids.contains(id);
         let newly: Vec<String> = self
             .ours
             .iter()

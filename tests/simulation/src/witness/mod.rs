@@ -22,6 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 use testbed::twins::Door as Way;
 use testbed::twins::octopus::{KeyView, Octopus};
 
+use self::texts::Forms;
 use crate::clock::SimulatedClock;
 use crate::effect::Effect;
 use crate::kubernetes::{ApiServer, Change};
@@ -54,6 +55,8 @@ struct Memory {
     version: u64,
     /// How many requests.
     heard: usize,
+    /// What no text may show.
+    forms: Forms,
     /// ApiKeys, by uid.
     wanted: BTreeMap<String, Wanted>,
     /// Keys with our token, by id.
@@ -178,13 +181,32 @@ impl Witness {
         memory.kept(&mut look);
         let calls = self.recorder.calls(memory.heard);
         memory.heard += calls.len();
-        texts::judge(&mut look, &calls, &self.overheard.values());
+        for value in self.overheard.values(memory.forms.values()) {
+            memory.forms.add(&value);
+        }
+        texts::judge(&mut look, &calls, &memory.forms);
         look.wrong
     }
 
     /// So many attempts have been cut off: each may leave one more key alive for a while.
     pub fn spare(&self, attempts: usize) {
         self.memory().spare += attempts;
+    }
+
+    /// What these attempts have left is gone by now.
+    pub fn spare_no_more(&self, attempts: usize) {
+        let mut memory = self.memory();
+        memory.spare = memory.spare.saturating_sub(attempts);
+    }
+
+    /// How many keys were made that no Secret ever held, and are gone.
+    pub fn unpublished(&self) -> usize {
+        let memory = self.memory();
+        let held: BTreeSet<&str> = memory.held.iter().map(|held| held.key.as_str()).collect();
+        let mut keys = memory.ours.iter();
+        keys.by_ref()
+            .filter(|(id, key)| key.gone.is_some() && !held.contains(id.as_str()))
+            .count()
     }
 
     /// A test ends this key from outside.

@@ -1,0 +1,128 @@
+//! One wrong answer to each kind of call: those to the deploy server, and those that change something
+//! in Kubernetes.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, ensure};
+use bytes::Bytes;
+use http::{Method, Response, StatusCode};
+use simulation::effect::{Call, Door};
+use simulation::life::Life;
+use simulation::scene::{OPERATOR, Scene, play};
+use simulation::script::{Act, Rule};
+
+use super::matrix::verdict;
+use crate::life::Test;
+
+pub(super) fn tests() -> Vec<Test> {
+    let mut tests = vec![
+        test("server_refuses_the_connection", is_server, || Act::Refuse),
+        test("server_loses_its_answer", is_server, || Act::Lose),
+        test("server_answers_html", is_server, || {
+            answer(200, "<html>Sign in</html>")
+        }),
+        test("server_answers_half", is_server, || Act::Instead(half())),
+    ];
+    for status in [401, 403, 429, 500, 503] {
+        let act = move || answer(status, "{}");
+        tests.push(test(&format!("server_says_{status}"), is_server, act));
+    }
+    for (status, reason) in [
+        (403, "Forbidden"),
+        (409, "Conflict"),
+        (429, "TooManyRequests"),
+        (500, "InternalError"),
+        (503, "ServiceUnavailable"),
+    ] {
+        let code = StatusCode::from_u16(status).unwrap_or_default();
+        let act = move || Act::status(code, reason, "no");
+        tests.push(test(&format!("cluster_says_{status}"), changes, act));
+    }
+    tests.push(test("cluster_fails_after_all", changes, || {
+        Act::Instead(said(500, r#"{"kind":"Status","code":500}"#))
+    }));
+    tests
+}
+
+fn test(
+    name: &str,
+    which: fn(&Call) -> bool,
+    act: impl Fn() -> Act + Send + Sync + 'static,
+) -> Test {
+    let body = move || every_kind(which, act);
+    (format!("faults::{name}"), Box::new(body))
+}
+
+fn said(status: u16, body: &'static str) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from_static(body.as_bytes()));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
+    response
+}
+
+/// Nothing is done, and this is said.
+fn answer(status: u16, body: &'static str) -> Act {
+    Act::Answer(said(status, body))
+}
+
+/// The beginning of an answer.
+fn half() -> Response<Bytes> {
+    said(200, r#"{"Id": "Us"#)
+}
+
+fn is_server(call: &Call) -> bool {
+    matches!(call.door, Door::Server(_))
+}
+
+fn changes(call: &Call) -> bool {
+    call.door == Door::Kubernetes && call.is_effect() && !call.path.contains("/events")
+}
+
+/// The first and the last call of each kind, by their places among those that are meant.
+fn kinds(which: fn(&Call) -> bool) -> Result<Vec<(usize, String)>> {
+    let calls = Life::Plain.calls()?;
+    let meant = calls.iter().filter(|heard| which(&heard.call));
+    let mut places = BTreeMap::<(Method, String), Vec<usize>>::new();
+    for (number, heard) in meant.enumerate() {
+        let Call { method, path, .. } = &heard.call;
+        let plain: String = path.chars().filter(|c| !c.is_ascii_digit()).collect();
+        places
+            .entry((method.clone(), plain))
+            .or_default()
+            .push(number);
+    }
+    let mut all = Vec::new();
+    for ((method, path), numbers) in places {
+        let mut ends = [numbers[0], numbers[numbers.len() - 1]].to_vec();
+        ends.dedup();
+        all.extend(ends.into_iter().map(|at| (at, format!("{method} {path}"))));
+    }
+    Ok(all)
+}
+
+fn every_kind(which: fn(&Call) -> bool, act: impl Fn() -> Act + Sync) -> Result<()> {
+    let kinds = kinds(which)?;
+    ensure!(kinds.len() > 5, "only {kinds:?}");
+    let mut wrong = Vec::new();
+    for (number, kind) in &kinds {
+        let act = act();
+        let outcome = play(|| async move {
+            let scene = Scene::new().await?;
+            scene.witness.spare(1);
+            scene.start(OPERATOR);
+            let meant = move |call: &Call| call.process.name.as_ref() == OPERATOR && which(call);
+            let rule = Rule::once(act, meant).after(*number);
+            let ticket = scene.world.recorder.script(rule);
+            scene
+                .act(async {
+                    Life::Plain.live(&scene).await?;
+                    ensure!(ticket.count() == 1, "nothing went wrong");
+                    Ok(())
+                })
+                .await
+        });
+        if let Err(error) = outcome {
+            wrong.push(format!("call {number} ({kind}):\n{error:#}"));
+        }
+    }
+    verdict(&wrong, kinds.len())
+}

@@ -1,0 +1,95 @@
+//! Two crashes in one life: at an effect of the first process, and at one of the second.
+
+use anyhow::{Context as _, Result};
+
+use crate::effect::{Call, Process};
+use crate::life::Life;
+use crate::scene::{OPERATOR, Scene, play};
+use crate::script::{Act, Moment, Rule};
+
+/// Where a process crashes: before or after its effect of this number, from 0.
+pub type Crash = (usize, Moment);
+
+/// Two crashes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pair {
+    /// Of the first process.
+    pub first: Crash,
+    /// Of the second.
+    pub second: Crash,
+}
+
+/// Whether the second process came as far as its crash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// It did.
+    Crashed,
+    /// It had no more effects.
+    Short,
+}
+
+const MOMENTS: [Moment; 2] = [Moment::Before, Moment::After];
+
+impl Pair {
+    /// Plays it.
+    ///
+    /// # Errors
+    /// What went wrong that must not.
+    pub fn play(self) -> Result<Reach> {
+        let mut reach = Reach::Short;
+        play(|| async {
+            let scene = Scene::new().await?;
+            scene.witness.spare(2);
+            scene.start(OPERATOR);
+            let script = |life: u32, (number, moment): Crash| {
+                let rule = Rule::once(Act::Crash(moment), of_life(life)).after(number);
+                scene.world.recorder.script(rule)
+            };
+            script(0, self.first);
+            let second = script(1, self.second);
+            scene.act(Life::Plain.live(&scene)).await?;
+            if second.count() == 1 {
+                reach = Reach::Crashed;
+            }
+            Ok(())
+        })
+        .with_context(|| format!("{self:?}"))?;
+        Ok(reach)
+    }
+}
+
+/// The effects of one life of the operator.
+fn of_life(life: u32) -> impl FnMut(&Call) -> bool + Send + 'static {
+    let process = Process {
+        life,
+        ..Process::new(OPERATOR)
+    };
+    move |call: &Call| call.process == process && call.is_effect()
+}
+
+/// Every first crash.
+///
+/// # Errors
+/// Those of an undisturbed life.
+pub fn firsts() -> Result<Vec<Crash>> {
+    let effects = Life::Plain.effects()?.len();
+    let both = |number| MOMENTS.map(|moment| (number, moment));
+    Ok((0..effects).flat_map(both).collect())
+}
+
+/// Plays every second crash after this first one, every `stride`th from `from` on; says how many
+/// there were.
+///
+/// # Errors
+/// Of the first that goes wrong.
+pub fn after(first: Crash, from: usize, stride: usize) -> Result<usize> {
+    let seconds = (0..).flat_map(|number| MOMENTS.map(|moment| (number, moment)));
+    let mut played = 0;
+    for second in seconds.skip(from).step_by(stride.max(1)) {
+        played += 1;
+        if (Pair { first, second }).play()? == Reach::Short {
+            break;
+        }
+    }
+    Ok(played)
+}
