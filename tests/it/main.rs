@@ -12,6 +12,7 @@ mod ladder;
 mod layers;
 mod leaks;
 mod life;
+mod mutants;
 mod rights;
 
 use std::process::ExitCode;
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     let stages = cluster::Stages::default();
     let rungs = [
         layers::rung(),
+        mutants::rung(),
         life::rung(),
         chaos::rung(),
         contract::rung(),

@@ -418,6 +418,9 @@ fn only_orphans_for_sure_are_revoked() {
     assert_eq!(plan(&asks).step, Step::Census);
 
     let mut sure = asks;
+    sure.freshness = Freshness::Live;
+    assert_eq!(plan(&sure).step, Step::Census);
+    sure.freshness = Freshness::Cached;
     sure.census.freshness = Freshness::Live;
     assert_eq!(plan(&sure).step, Step::Refresh);
     sure.freshness = Freshness::Live;

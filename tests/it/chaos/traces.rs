@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use http::Method;
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use simulation::consumer::Habit;
 use simulation::effect::{Call, Door};
@@ -65,6 +66,7 @@ pub(super) fn tests() -> Vec<Test> {
             move |scene| t01(scene, step),
         ));
     }
+    tests.push(test("t20_no_copy_is_sent_after_its_deadline", t20));
     for (name, step) in [("look", LOOK), ("revoke", REVOKE)] {
         tests.push(test(
             &format!("t19_another_server_answers_the_{name}"),
@@ -640,4 +642,28 @@ async fn t19(scene: Scene, step: Step) -> Result<()> {
     scene.twin.restore(ours);
     lives(&scene, &k1)?;
     goes(&scene).await
+}
+
+/// The same write of the Secret is sent again while nobody answers, but not for ever.
+async fn t20(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    let refused = Rule::every(Act::Refuse, next(A, PUBLISH)).times(150);
+    scene.world.recorder.script(refused);
+    apply(&scene, "20m").await?;
+    scene.run(MINUTE * 6).await;
+    let (mut opened, mut copies) = (None, 0);
+    for heard in scene.calls(A, 0) {
+        if OPEN(&heard.call) {
+            opened = Some(heard.at);
+        } else if PUBLISH(&heard.call) {
+            copies += 1;
+            let late = heard.at.duration_since(opened.context("no attempt")?);
+            ensure!(
+                late <= SignedDuration::from_secs(121),
+                "sent after {late:#}"
+            );
+        }
+    }
+    ensure!(copies > 60, "only {copies} copies");
+    settles(&scene).await
 }

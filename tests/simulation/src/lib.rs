@@ -13,6 +13,7 @@
 //! | [`life`] | a whole life of a key and its account, to be disturbed |
 //! | [`pairs`] | two crashes in one life |
 //! | [`witness`] [`consumer`] | who says what is wrong: the invariants, and the users of keys |
+//! | [`mutants`] | patches that break the operator on purpose, and who notices |
 //! | [`conformance`] | what holds the simulated API to a real one |
 
 pub mod clock;
@@ -23,6 +24,7 @@ pub mod fleet;
 pub mod kubernetes;
 pub mod life;
 pub mod manifests;
+pub mod mutants;
 pub mod pairs;
 pub mod recorder;
 pub mod scene;
