@@ -324,7 +324,7 @@ pub struct Workload {
     /// Its kind.
     pub kind: WorkloadKind,
     /// Its name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = rules::workload_name()))]
     pub name: String,
 }
 

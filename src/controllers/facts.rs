@@ -15,6 +15,7 @@ use crate::plan::key::{self, Finalizer, IntentSeen};
 use crate::plan::marker::Installation;
 use crate::plan::port::{AccountId, KeyId, ServerIdentity, TeamId};
 use crate::plan::record::{Intent, Uid, format_foreign, parse_foreign};
+use crate::plan::window::Windows;
 
 /// Whether the stamp of admission (`apikeys.dev/requested-by`) may be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,13 +26,15 @@ pub enum Stamp {
     Ignored,
 }
 
-/// What the templates of an ApiKey's Secret are worth.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What the templates and windows of an ApiKey are worth.
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Rendering {
     /// Whether they render, and why not.
     pub templates: Result<(), String>,
     /// A digest of them.
     pub shape: String,
+    /// The windows, read.
+    pub windows: Result<Windows, String>,
 }
 
 /// The facts of an ApiKey.
@@ -67,6 +70,7 @@ pub(crate) fn api_key(
         status: object.status.clone().unwrap_or_default(),
         templates: rendering.templates,
         shape: rendering.shape,
+        windows: rendering.windows,
         kin,
     }
 }

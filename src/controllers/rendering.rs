@@ -11,9 +11,10 @@ use minijinja::{Environment, Error, UndefinedBehavior, context};
 
 use super::facts::{self, Rendering};
 use super::standing::Register;
-use crate::api::ApiKey;
+use crate::api::{ApiKey, Window};
 use crate::plan::marker;
 use crate::plan::record::Uid;
+use crate::plan::window::Windows;
 use crate::secret::{KeyMaterial, digest};
 
 /// How many instructions the templates of all entries together may take.
@@ -67,6 +68,7 @@ pub(crate) struct Templates<'a> {
     entries: BTreeMap<&'a str, &'a str>,
     shape: String,
     keep_previous: KeepPrevious,
+    windows: &'a [Window],
 }
 
 /// Whether the previous key is kept beside the current one.
@@ -105,6 +107,7 @@ impl<'a> Templates<'a> {
             entries,
             shape,
             keep_previous,
+            windows: &object.spec.rotation.windows,
         }
     }
 
@@ -127,6 +130,7 @@ impl<'a> Templates<'a> {
         Rendering {
             templates: self.render(&values).and_then(|entries| sound(&entries)),
             shape: self.shape.clone(),
+            windows: Windows::read(self.windows),
         }
     }
 

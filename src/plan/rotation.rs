@@ -9,7 +9,7 @@ use crate::api::conditions::Reason;
 /// How long a key lives when neither its manifest nor the connection says.
 pub const DEFAULT_LIFETIME: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// Two ends of a key that are nearer than this are the same: servers round, clocks differ.
-const SAME: SignedDuration = SignedDuration::from_mins(2);
+pub const SAME: SignedDuration = SignedDuration::from_mins(2);
 
 /// What bounds the life of a key.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

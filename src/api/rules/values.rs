@@ -35,6 +35,14 @@ pub(in crate::api) fn time_zone() -> Rules {
     )]
 }
 
+/// Rules of a workload's name.
+pub(in crate::api) fn workload_name() -> Rules {
+    vec![rule(
+        "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",
+        "must be a name that a workload can have: lower-case letters, digits, '-' and '.'",
+    )]
+}
+
 /// Rules of a Secret's name.
 pub(in crate::api) fn secret_name() -> Rules {
     vec![rule(

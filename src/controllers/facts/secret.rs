@@ -58,10 +58,19 @@ fn owner(meta: &ObjectMeta, object: &ApiKey, installation: &Installation) -> Opt
         object.namespace().unwrap_or_default(),
         object.name_any()
     );
-    let named = annotated(meta, annotation::API_KEY).is_some_and(|text| text.starts_with(&home))
-        && annotated(meta, annotation::INSTALLATION) == Some(installation.as_str());
-    if named && annotated(meta, annotation::ADOPTED).is_some() {
-        return Some(Owner::Adopted);
+    if annotated(meta, annotation::INSTALLATION) != Some(installation.as_str()) {
+        return None;
+    }
+    let whose = annotated(meta, annotation::API_KEY)?.strip_prefix(&home)?;
+    // One that was adopted never gets this label from us. So none is taken for ours, to be deleted
+    // whole, because somebody took an annotation off.
+    let label = meta
+        .labels
+        .as_ref()
+        .and_then(|labels| labels.get(label::MANAGED_BY));
+    let made = label.is_some_and(|label| label == label::OPERATOR);
+    if annotated(meta, annotation::ADOPTED).is_some() || !made {
+        return (whose == uid.as_str()).then_some(Owner::Adopted);
     }
     // A restored backup: nobody owns it but a former ApiKey of the same name, which cannot still be
     // there.
@@ -70,7 +79,7 @@ fn owner(meta: &ObjectMeta, object: &ApiKey, installation: &Installation) -> Opt
             && owner.name == object.name_any()
             && owner.api_version.starts_with(&*ApiKey::group(&()))
     });
-    (named && former).then_some(Owner::Nobody)
+    former.then_some(Owner::Nobody)
 }
 
 /// A Secret that is not this ApiKey's.

@@ -35,11 +35,21 @@ pub(super) async fn restart(
             Stop::new(reason, message),
         ))
     };
-    let forbidden = |why: &str| {
+    // Whoever refuses has seen the workload, and could tell of it: those words are not repeated.
+    let forbidden = || {
         refuse(
             Reason::Forbidden,
             format!(
-                "The cluster refuses the restart of {kind:?} {name}: {why}. Have the chart's value restartWorkloads set to true, or take the workload out of spec.restart."
+                "The cluster refuses the restart of {kind:?} {name}. Have the chart's value restartWorkloads set to true, or take the workload out of spec.restart."
+            ),
+        )
+    };
+    // Nothing else waits for it.
+    let unanswered = || {
+        refuse(
+            Reason::Rejected,
+            format!(
+                "The API server gave no answer about {kind:?} {name}; its restart is tried again at the next resync."
             ),
         )
     };
@@ -54,8 +64,8 @@ pub(super) async fn restart(
                 ),
             );
         }
-        Err(Lapse::Refused(why)) => return forbidden(&why),
-        Err(lapse) => return Outcome::Unanswered(lapse.to_string()),
+        Err(Lapse::Refused(_)) => return forbidden(),
+        Err(_) => return unanswered(),
     };
     if let Some(at) = found.restarted_at.as_deref()
         && let Ok(at) = Timestamp::from_str(at)
@@ -72,8 +82,8 @@ pub(super) async fn restart(
                 .await;
             done(now)
         }
-        Err(Lapse::Refused(why)) => forbidden(&why),
+        Err(Lapse::Refused(_)) => forbidden(),
         Err(Lapse::Conflict | Lapse::NotFound) => Outcome::Stale,
-        Err(Lapse::NoAnswer(why)) => Outcome::Unanswered(why),
+        Err(Lapse::NoAnswer(_)) => unanswered(),
     }
 }

@@ -85,6 +85,10 @@ pub(super) async fn amend(ctx: &Ctx, hands: &mut Hands, amendment: Amendment) ->
                 metadata["ownerReferences"] = json!([owner_of(object)]);
             }
         }
+        Amendment::Release if known.owner == Owner::Adopted => {
+            metadata["labels"] = json!({ (label::SECRET): null });
+            metadata["annotations"] = json!(secret::nothing_of_ours());
+        }
         Amendment::Release => metadata["ownerReferences"] = json!([]),
         Amendment::Previous => {
             let gone = secret::previous_entries(meta);

@@ -141,7 +141,7 @@ fn kin(ctx: &Ctx, object: &ApiKey) -> Vec<Timestamp> {
         return Vec::new();
     }
     let made = |other: &ApiKey| {
-        let same = other.namespace() == object.namespace()
+        let same = other.metadata.namespace == object.metadata.namespace
             && other.metadata.uid != object.metadata.uid
             && other
                 .spec

@@ -39,6 +39,15 @@ pub(super) async fn rehearse(
     publication: &Publication,
 ) -> Outcome<Done> {
     let dummy = KeyMaterial::new(DUMMY);
+    if hands.object.spec.secret.adopt && hands.secret.is_none() {
+        let namespace = hands.object.namespace().unwrap_or_default();
+        let name = hands.object.secret_name().to_owned();
+        match ctx.cluster.secret(&namespace, &name).await {
+            Ok(None) => return Outcome::Done(Done::Failed(nothing_to_adopt(&hands.object))),
+            Ok(found) => hands.secret = found,
+            Err(lapse) => return Outcome::Unanswered(lapse.to_string()),
+        }
+    }
     for _ in 0..MOST_STALE {
         match write_secret(ctx, hands, &dummy, publication, Effect::Rehearsed).await {
             Ok(_) => break,
@@ -91,6 +100,17 @@ pub(super) async fn rehearse(
     })
 }
 
+/// A Secret that is to be taken over is not made: it would be ours, and go with the ApiKey.
+fn nothing_to_adopt(object: &ApiKey) -> Setback {
+    let message = format!(
+        "There is no Secret {} to be taken over. Apply it with the annotation {}: {}, or leave out spec.secret.adopt.",
+        object.secret_name(),
+        annotation::ADOPT_BY,
+        object.name_any()
+    );
+    Setback::refused(Stop::new(Reason::SecretConflict, message), Retry::Backoff)
+}
+
 /// Why the cluster does not take the Secret. Whoever refuses a change of one that is there has seen
 /// its value, and could tell it: those words are not repeated.
 pub(super) fn secret_refused(hands: &Hands, why: &str) -> Setback {
@@ -121,6 +141,7 @@ pub(super) async fn publish(
         .as_ref()
         .map_or(seen.now, |attempt| attempt.intent.opened_at);
     let deadline = after(opened_at, PUBLISH_WITHIN);
+    let known = secret_facts(ctx, hands);
     let mut answered = true;
     loop {
         match write_secret(ctx, hands, &value, publication, Effect::Real).await {
@@ -163,6 +184,10 @@ pub(super) async fn publish(
                     Err(_) => answered = false,
                 }
                 let found = secret_facts(ctx, hands);
+                // Somebody has changed what is his.
+                if answered && is_still(&known, &found) && ctx.clock.now() < deadline {
+                    continue;
+                }
                 if found
                     .published()
                     .is_some_and(|key| key.nonce == publication.published.nonce)
@@ -189,6 +214,18 @@ pub(super) async fn publish(
     }
 }
 
+/// Whether a Secret holds the same key as before, or still none.
+fn is_still(known: &key::Secret, found: &key::Secret) -> bool {
+    match (known, found) {
+        (key::Secret::Offered, key::Secret::Offered) => true,
+        (key::Secret::Ours(known), key::Secret::Ours(found)) => {
+            let nonce = |held: &key::Held| held.published.as_ref().map(|key| key.nonce.clone());
+            !found.deleting && known.owner == found.owner && nonce(known) == nonce(found)
+        }
+        _ => false,
+    }
+}
+
 fn publish_failed(stop: Stop, answered: bool) -> Done {
     let effect = if answered {
         port::Effect::None
@@ -211,7 +248,7 @@ async fn write_secret(
     effect: Effect,
 ) -> Answer<PartialObjectMeta<Secret>> {
     let object = &hands.object;
-    let kept = kept(ctx, hands, publication, effect).await?;
+    let kept = kept(ctx, hands, publication).await?;
     let entries = rendered(hands, value, publication, kept.as_ref()).map_err(Lapse::Refused)?;
     let owner = match secret_facts(ctx, hands) {
         key::Secret::Offered => Owner::Adopted,
@@ -273,13 +310,9 @@ struct Kept {
     entries: BTreeMap<String, ByteString>,
 }
 
-/// Reads what is to be kept of the Secret's values; a rehearsal makes do with invented ones.
-async fn kept(
-    ctx: &Ctx,
-    hands: &Hands,
-    publication: &Publication,
-    effect: Effect,
-) -> Answer<Option<Kept>> {
+/// Reads what is to be kept of the Secret's values: also for a rehearsal, which shall be like the real
+/// write.
+async fn kept(ctx: &Ctx, hands: &Hands, publication: &Publication) -> Answer<Option<Kept>> {
     let (Some(_), Some(held)) = (&publication.previous, &hands.secret) else {
         return Ok(None);
     };
@@ -287,13 +320,6 @@ async fn kept(
     let gone = secret::previous_entries(meta);
     let lasting = |name: &String| !gone.contains(name);
     let names = secret::entries(meta).into_iter().filter(lasting);
-    if effect == Effect::Rehearsed {
-        let invented = |name| (name, ByteString(DUMMY.as_bytes().to_vec()));
-        return Ok(Some(Kept {
-            key: Some(KeyMaterial::new(DUMMY)),
-            entries: names.map(invented).collect(),
-        }));
-    }
     let namespace = hands.object.namespace().unwrap_or_default();
     let name = hands.object.secret_name();
     let read = ctx.cluster.values(&namespace, name).await?;

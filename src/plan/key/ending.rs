@@ -81,8 +81,8 @@ pub(super) fn next(seen: &Seen, cause: Cause) -> Result<Option<Step>, Stop> {
                 "The Secret is being deleted, and somebody's finalizer holds it; the key in it is revoked when it is gone. Remove that finalizer.",
             ));
         }
-        Secret::Ours(_) => return Ok(Some(Step::Unpublish)),
-        Secret::Absent | Secret::Offered | Secret::Foreign(_) => {}
+        Secret::Ours(_) if !seen.pass.immovable => return Ok(Some(Step::Unpublish)),
+        Secret::Ours(_) | Secret::Absent | Secret::Offered | Secret::Foreign(_) => {}
     }
     if keys::never_began(seen) {
         return Ok(None);
@@ -248,7 +248,7 @@ fn retain(seen: &Seen) -> Option<Step> {
         return Some(Step::Retain(stay));
     }
     if let Secret::Ours(held) = &seen.secret
-        && held.owner == Owner::ApiKey
+        && held.owner != Owner::Nobody
         && !held.deleting
     {
         return Some(Step::Amend(Amendment::Release));

@@ -10,6 +10,7 @@ use crate::plan::port::{Ability, AccountId, KeyId, List, ServerIdentity};
 use crate::plan::record::{Intent, Nonce, Retiring, Serial, Uid};
 use crate::plan::rotation::Bounds;
 use crate::plan::sweep::Claim;
+use crate::plan::window::Windows;
 
 /// Everything that one pass knows.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,6 +78,8 @@ pub struct Object {
     pub templates: Result<(), String>,
     /// A digest of what the data of its Secret is made from.
     pub shape: String,
+    /// Its windows, and why they make no sense if they do not.
+    pub windows: Result<Windows, String>,
     /// When the keys of other ApiKeys were made that restart one of the same workloads.
     pub kin: Vec<Timestamp>,
 }

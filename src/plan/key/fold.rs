@@ -2,8 +2,8 @@
 //! asks for the next step.
 
 use super::{
-    Attempt, Done, Finalizer, Freshness, Ledger, Secret, Seen, Setback, Stage, Step, ending, keys,
-    making, minting, status,
+    Amendment, Attempt, Done, Finalizer, Freshness, Ledger, Owner, Secret, Seen, Setback, Stage,
+    Step, ending, keys, making, minting, status,
 };
 use crate::api::conditions::Reason;
 use crate::plan::backoff::MOST_FAILURES;
@@ -56,7 +56,10 @@ pub fn fold(mut seen: Seen, step: &Step, done: Done) -> Seen {
         }
         Done::Revoked(id) => revoked(&mut seen, id),
         Done::Unpublished => unpublished(&mut seen),
-        Done::Amended(held) => seen.secret = Secret::Ours(held),
+        Done::Amended(held) => {
+            seen.pass.dressed |= *step == Step::Amend(Amendment::Dress);
+            seen.secret = Secret::Ours(held);
+        }
         Done::Restarted(restarted) => seen.pass.restarted.push(restarted),
         Done::NotRestarted(workload, why) => seen.pass.unrestarted.push((workload, why)),
         Done::Retained(ids) => seen.base.ledger = Ledger::Present(ids),
@@ -235,12 +238,21 @@ fn failed(seen: &mut Seen, step: &Step, why: Setback) {
             seen.settled = Some(intent.nonce.clone());
             setback(seen, why, Cost::Nothing);
         }
+        // Better a dead key in a Secret that nobody may change than a living one.
+        (Step::Unpublish, None) if why.effect == Effect::None && is_adopted(seen) => {
+            seen.pass.immovable = true;
+        }
         (Step::Record(_), None) => {
             seen.pass.unrecorded = true;
             setback(seen, why, Cost::Nothing);
         }
         (_, None) => setback(seen, why, Cost::Nothing),
     }
+}
+
+fn is_adopted(seen: &Seen) -> bool {
+    let held = seen.secret.ours();
+    held.is_some_and(|held| held.owner == Owner::Adopted)
 }
 
 /// Whether an ApiKey is on its way to its end.

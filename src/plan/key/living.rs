@@ -114,6 +114,8 @@ fn compare(seen: &Seen) -> Option<Step> {
 /// Puts labels and annotations right.
 fn dress(seen: &Seen) -> Option<Step> {
     let held = seen.secret.ours()?;
-    let untidy = held.dress == Dress::Untidy && !held.deleting && !seen.object.spec.suspend;
+    // Once in a pass: whoever undoes it at once would never be done with.
+    let untidy = held.dress == Dress::Untidy && !held.deleting && !seen.pass.dressed;
+    let untidy = untidy && !seen.object.spec.suspend;
     untidy.then_some(Step::Amend(Amendment::Dress))
 }

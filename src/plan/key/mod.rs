@@ -133,7 +133,8 @@ pub struct Publication {
 pub enum Amendment {
     /// Labels and annotations as the manifest has them.
     Dress,
-    /// No owner any more: the Secret outlives its ApiKey.
+    /// The Secret outlives its ApiKey: nobody owns it any more, and one that was adopted tells nothing
+    /// of us any more.
     Release,
     /// No value of the replaced key any more.
     Previous,

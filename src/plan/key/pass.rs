@@ -34,6 +34,10 @@ pub struct Pass {
     pub restarted: Vec<Restarted>,
     /// The workloads that cannot be restarted, and why.
     pub unrestarted: Vec<(Workload, Stop)>,
+    /// Whether an adopted Secret does not let our entries go: its keys are revoked all the same.
+    pub immovable: bool,
+    /// Whether labels and annotations of the Secret were put right.
+    pub dressed: bool,
     /// Whether a list that nothing urgent waits for could not be had.
     pub blind: bool,
     /// Whether the status could not be written: the pass is over.
@@ -52,6 +56,8 @@ impl Pass {
             refreshed_at: None,
             proven_at: None,
             revoked: Vec::new(),
+            immovable: false,
+            dressed: false,
             restarted: Vec::new(),
             unrestarted: Vec::new(),
             blind: false,

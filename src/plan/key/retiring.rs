@@ -44,7 +44,8 @@ pub(super) fn retire(seen: &Seen) -> Option<Step> {
 pub(super) fn forget(seen: &Seen) -> Option<Step> {
     let held = seen.secret.ours().filter(|held| !held.deleting)?;
     let previous = held.previous.as_ref()?;
-    let lives = keys::retiring(seen).iter().any(|key| key.id == *previous);
+    let lives = |key: &Retiring| key.id == *previous && key.revoke_at > seen.now;
+    let lives = keys::retiring(seen).iter().any(lives);
     (!lives).then_some(Step::Amend(Amendment::Previous))
 }
 

@@ -302,6 +302,12 @@ fn findings(seen: &Seen, face: &Face) -> Vec<Finding> {
     }
 }
 
+/// When to look whether the Secret that is to be adopted is offered meanwhile: no watch shows it.
+fn offer(seen: &Seen) -> Option<Timestamp> {
+    let waits = seen.object.spec.secret.adopt && seen.secret.ours().is_none();
+    waits.then(|| after(seen.now, backoff::LONGEST))
+}
+
 /// When to look again if nothing happens before: at the next date that changes something, and at
 /// the latest after a resync.
 pub(super) fn wake(seen: &Seen) -> Timestamp {
@@ -329,6 +335,7 @@ pub(super) fn wake(seen: &Seen) -> Timestamp {
         intent.map(keys::landed),
         making::paced(seen),
         restarting::due(seen),
+        offer(seen),
         seen.object.deleting.map(|since| after(since, LANDS_WITHIN)),
         keys::list(seen).map(|list| after(list.began, seen.base.resync)),
         ending::removal(seen),

@@ -18,8 +18,12 @@ pub(super) fn worn(seen: &Seen, key: &Published) -> bool {
     }
     let last = never_ends(seen).is_some_and(|end| !rotation::clearly_later(end, key.expires_at));
     let longer = || {
+        let end = keys::ends_at(seen, key);
+        let more = |at: Timestamp| at.duration_since(end);
+        // Of a short life a small part is much.
+        let much = rotation::SAME.min(end.duration_since(key.created_at) / 10);
         making::wanted_end(seen, Occasion::Replacement, seen.now)
-            .is_ok_and(|end| rotation::clearly_later(end.at, keys::ends_at(seen, key)))
+            .is_ok_and(|next| more(next.at) > much)
     };
     !last && (too_long || longer())
 }
@@ -57,8 +61,9 @@ fn due(seen: &Seen, key: &Published) -> rotation::Due {
 /// # Errors
 /// `Invalid` when one of them makes no sense: a first key waits for a better manifest. A rotation
 /// does not: it takes place as if there were no windows.
-pub(super) fn windows(seen: &Seen) -> Result<Windows, Stop> {
-    Windows::read(&seen.object.spec.rotation.windows).map_err(|why| Stop::new(Reason::Invalid, why))
+pub(super) fn windows(seen: &Seen) -> Result<&Windows, Stop> {
+    let windows = seen.object.windows.as_ref();
+    windows.map_err(|why| Stop::new(Reason::Invalid, why))
 }
 
 /// The first date from then on at which the key may be replaced.

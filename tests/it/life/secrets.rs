@@ -19,6 +19,15 @@ pub(super) fn tests() -> Vec<Test> {
             not_offered,
         ),
         test("an_adopted_secret_outlives_revocation", adopted_and_revoked),
+        test("a_secret_to_be_taken_over_is_waited_for", adopted_late),
+        test(
+            "a_secret_that_was_taken_over_is_never_deleted",
+            adopted_for_good,
+        ),
+        test(
+            "an_adopted_secret_is_let_go_with_its_key",
+            adopted_and_retained,
+        ),
         test("an_edited_secret_is_mended_with_one_key", edited),
         test("an_entry_of_somebody_else_is_let_be", entry_beside),
         test(
@@ -212,6 +221,77 @@ async fn adopted_and_revoked(scene: Scene) -> Result<()> {
         .await?;
     scene.until_ready(&address, MINUTE * 5).await?;
     only_published(&scene, "deploys")
+}
+
+/// Whatever is applied first.
+async fn adopted_late(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    let manifest = manifests::key("deploys", json!({"secret": {"adopt": true}}));
+    scene.apply(&manifest).await?;
+    let address = Address::key("deploys");
+    let refused = |scene: &Scene| scene.reason(&address) == "SecretConflict";
+    scene.until("a word of it", MINUTE, refused).await?;
+    let place = Address::secret(TEAM, "deploys");
+    ensure!(scene.get(&place).is_none(), "made instead of taken over");
+    scene.apply(&hand_made(&json!({OFFER: "deploys"}))).await?;
+    scene.until_ready(&address, MINUTE * 10).await?;
+    // Its owner makes it anew.
+    scene.delete(&place).await?;
+    scene.run(MINUTE).await;
+    scene.apply(&hand_made(&json!({OFFER: "deploys"}))).await?;
+    scene.run(MINUTE * 10).await;
+    scene.until_ready(&address, MINUTE * 10).await?;
+    scene.delete(&address).await?;
+    scene.until_gone(&address, MINUTE * 10).await?;
+    let left = secret(&scene, "deploys")?;
+    ensure!(left["data"]["other"] == encoded("stays"), "{left:#}");
+    Ok(())
+}
+
+/// Somebody takes our note of it off.
+async fn adopted_for_good(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    scene.apply(&hand_made(&json!({OFFER: "deploys"}))).await?;
+    let address = key(&scene, "deploys", json!({"secret": {"adopt": true}})).await?;
+    let place = Address::secret(TEAM, "deploys");
+    let off = json!({"metadata": {"annotations": {"apikeys.dev/adopted": null, OFFER: null}}});
+    scene.patch(&place, off).await?;
+    scene.run(HOUR).await;
+    rotate(&scene, "deploys", "one").await?;
+    let held = secret(&scene, "deploys")?;
+    ensure!(
+        held["metadata"]["ownerReferences"].is_null(),
+        "it is seized"
+    );
+    scene.delete(&address).await?;
+    scene.until_gone(&address, MINUTE * 10).await?;
+    let left = secret(&scene, "deploys")?;
+    ensure!(
+        left["data"] == json!({"other": encoded("stays")}),
+        "{left:#}"
+    );
+    Ok(())
+}
+
+async fn adopted_and_retained(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    scene.apply(&hand_made(&json!({OFFER: "deploys"}))).await?;
+    let spec = json!({"secret": {"adopt": true}, "deletionPolicy": "Retain"});
+    let address = key(&scene, "deploys", spec).await?;
+    scene.delete(&address).await?;
+    scene.until_gone(&address, MINUTE * 10).await?;
+    let left = secret(&scene, "deploys")?;
+    ensure!(key_of(&left).is_some(), "the key does not stay in it");
+    let annotations = left["metadata"]["annotations"]
+        .as_object()
+        .context("none")?;
+    ensure!(annotations.keys().eq([OFFER]), "{annotations:?}");
+    // Whoever comes next with this name needs an offer.
+    let off = json!({"metadata": {"annotations": {OFFER: null}}});
+    scene.patch(&Address::secret(TEAM, "deploys"), off).await?;
+    scene.apply(&manifests::key("deploys", json!({}))).await?;
+    let refused = |scene: &Scene| scene.reason(&address) == "SecretConflict";
+    scene.until("a refusal", MINUTE, refused).await.map(drop)
 }
 
 async fn edited(scene: Scene) -> Result<()> {

@@ -16,6 +16,7 @@ use crate::plan::port::{
 use crate::plan::record::{Intent, Nonce, Retiring, Serial, Uid};
 use crate::plan::rotation::Bounds;
 use crate::plan::sweep::{Claim, Scope};
+use crate::plan::window::Windows;
 
 pub(super) const RESYNC: SignedDuration = SignedDuration::from_mins(10);
 
@@ -155,6 +156,7 @@ pub(super) fn object(spec: &str) -> Object {
         status: ApiKeyStatus::default(),
         templates: Ok(()),
         shape: "shape".to_owned(),
+        windows: Ok(Windows::none()),
         kin: Vec::new(),
     }
 }

@@ -37,6 +37,19 @@ fn ends_of_an_api_key() {
             revoking,
         ),
         (
+            "an adopted Secret lets nothing go, and a list shows its key",
+            one()
+                .deleting(secs(1))
+                .live()
+                .list(secs(1), &[(1, days(1))])
+                .with(|s| {
+                    s.pass.immovable = true;
+                    s.pass.refreshed_at = Some(s.now - secs(2));
+                }),
+            "Revoke k1 Ended",
+            revoking,
+        ),
+        (
             "the Secret is gone, and the list is from before",
             seen()
                 .intent(1, days(1))

@@ -71,7 +71,7 @@ fn a_first_key() {
         ),
         (
             "not supported yet",
-            seen_with(r#""secret": {"keepPrevious": true}"#),
+            seen_with(r#""stackStorm": {"metadata": {"a": "b"}}"#),
             "Record",
             "-Ready:NotSupportedYet +Stalled:NotSupportedYet",
         ),

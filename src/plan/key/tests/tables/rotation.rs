@@ -2,17 +2,19 @@
 
 use crate::api::Window;
 use crate::plan::key::{IntentSeen, Secret, Seen, minting, status};
+use crate::plan::window::Windows;
 
 use super::{READY, check, ends};
 use crate::plan::key::tests::build::*;
 
 /// A window of an hour that opens by this schedule.
 fn windows(seen: &mut Seen, schedule: &str) {
-    seen.object.spec.rotation.windows = vec![Window {
+    let windows = vec![Window {
         schedule: schedule.to_owned(),
         duration: "1h".parse().unwrap(),
         time_zone: None,
     }];
+    seen.object.windows = Windows::read(&windows);
 }
 
 #[test]
