@@ -20,7 +20,6 @@ pub(super) fn tests() -> Vec<Test> {
     let pauses = [
         (Moment::Before, 5),
         (Moment::Before, 160),
-        (Moment::After, 70),
         (Moment::After, 720),
     ];
     let test = |(moment, seconds)| -> Test {

@@ -33,7 +33,6 @@ pub(super) fn tests() -> Vec<Test> {
         life("answer_lost_in_a_rotating_life", Life::Rotating, || {
             Act::Lose
         }),
-        life("crash_before_in_a_bereft_life", Life::Bereft, before),
         life("crash_after_in_a_bereft_life", Life::Bereft, after),
         test("crash_before_and_status_wiped", before, Aftermath::Wipe),
         test("crash_after_and_status_wiped", after, Aftermath::Wipe),

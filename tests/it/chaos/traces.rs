@@ -13,7 +13,6 @@ use serde_json::{Value, json};
 use simulation::consumer::Habit;
 use simulation::effect::{Call, Door};
 use simulation::kubernetes::Durability;
-use simulation::life::SWEPT;
 use simulation::manifests::{self, Address, TEAM};
 use simulation::scene::{Scene, play};
 use simulation::script::{Act, Moment, Rule, Ticket};
@@ -27,6 +26,8 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 /// When an attempt without an answer is over, and the next may be opened.
 const OVER: Duration = Duration::from_secs(61);
+/// What nothing records is dead after this: 10 minutes, the overlap, two resyncs, and a little.
+const SWEPT: Duration = Duration::from_secs(60 * (10 + 20 + 2 * 5 + 5));
 /// No schedule takes longer.
 const LONGEST: Duration = Duration::from_secs(4 * 3600);
 const A: &str = "a";

@@ -20,7 +20,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// What is disturbed is well again within this time.
 const MENDED: Duration = Duration::from_secs(60 * 15);
 /// What nothing records is dead after this: 10 minutes, the overlap, two resyncs, and a little.
-pub const SWEPT: Duration = Duration::from_secs(60 * (10 + 20 + 2 * 5 + 5));
+const SWEPT: Duration = Duration::from_secs(60 * (10 + 6 + 2 * 5 + 5));
 /// The ApiKey, and its Secret.
 const KEY: &str = "deploys";
 
@@ -99,8 +99,8 @@ impl Life {
         for manifest in [credential, server, self.account(), Self::key()] {
             scene.apply(&manifest).await?;
         }
-        scene.consume(TEAM, KEY, Habit::Once, MINUTE);
-        scene.consume(TEAM, KEY, Habit::Again, MINUTE);
+        scene.consume(TEAM, KEY, Habit::Once, MINUTE * 2);
+        scene.consume(TEAM, KEY, Habit::Again, MINUTE * 2);
         Ok(())
     }
 
@@ -118,7 +118,7 @@ impl Life {
 
     /// The ApiKey, as its manifest is.
     pub fn key() -> Value {
-        manifests::key(KEY, json!({"rotation": {"overlap": "20m"}}))
+        manifests::key(KEY, json!({"rotation": {"overlap": "6m"}}))
     }
 
     /// The Secret holds a living key, and when the sweep has gone by, nothing else lives.
