@@ -7,8 +7,8 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Amendment, Finalizer, Freshness, Ledger, Owner, Secret, Seen, Step, Why, keys, living,
-    retiring, status, timing,
+    Amendment, Finalizer, Freshness, Handling, Ledger, Owner, Secret, Seen, Step, Why, keys,
+    living, retiring, status, timing,
 };
 use crate::api::conditions::Reason;
 use crate::api::{KeyDeletionPolicy, time};
@@ -81,7 +81,9 @@ pub(super) fn next(seen: &Seen, cause: Cause) -> Result<Option<Step>, Stop> {
                 "The Secret is being deleted, and somebody's finalizer holds it; the key in it is revoked when it is gone. Remove that finalizer.",
             ));
         }
-        Secret::Ours(_) if !seen.pass.immovable => return Ok(Some(Step::Unpublish)),
+        Secret::Ours(_) if seen.pass.secret != Handling::Immovable => {
+            return Ok(Some(Step::Unpublish));
+        }
         Secret::Ours(_) | Secret::Absent | Secret::Offered | Secret::Foreign(_) => {}
     }
     if keys::never_began(seen) {

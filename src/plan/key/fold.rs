@@ -2,8 +2,8 @@
 //! asks for the next step.
 
 use super::{
-    Amendment, Attempt, Done, Finalizer, Freshness, Ledger, Owner, Secret, Seen, Setback, Stage,
-    Step, ending, keys, making, minting, status,
+    Amendment, Attempt, Done, Finalizer, Freshness, Handling, Ledger, Owner, Secret, Seen, Setback,
+    Stage, Step, ending, keys, making, minting, status,
 };
 use crate::api::conditions::Reason;
 use crate::plan::backoff::MOST_FAILURES;
@@ -57,7 +57,9 @@ pub fn fold(mut seen: Seen, step: &Step, done: Done) -> Seen {
         Done::Revoked(id) => revoked(&mut seen, id),
         Done::Unpublished => unpublished(&mut seen),
         Done::Amended(held) => {
-            seen.pass.dressed |= *step == Step::Amend(Amendment::Dress);
+            if *step == Step::Amend(Amendment::Dress) {
+                seen.pass.secret = Handling::Dressed;
+            }
             seen.secret = Secret::Ours(held);
         }
         Done::Restarted(restarted) => seen.pass.restarted.push(restarted),
@@ -240,7 +242,7 @@ fn failed(seen: &mut Seen, step: &Step, why: Setback) {
         }
         // Better a dead key in a Secret that nobody may change than a living one.
         (Step::Unpublish, None) if why.effect == Effect::None && is_adopted(seen) => {
-            seen.pass.immovable = true;
+            seen.pass.secret = Handling::Immovable;
         }
         (Step::Record(_), None) => {
             seen.pass.unrecorded = true;

@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::{
-    Amendment, Attempt, Dress, Finalizer, Seen, Stage, Step, Values, Why, keys, making, minting,
-    restarting, retiring, status,
+    Amendment, Attempt, Dress, Finalizer, Handling, Seen, Stage, Step, Values, Why, keys, making,
+    minting, restarting, retiring, status,
 };
 use crate::api::{Period, RotationMode};
 use crate::plan::record::Intent;
@@ -115,7 +115,8 @@ fn compare(seen: &Seen) -> Option<Step> {
 fn dress(seen: &Seen) -> Option<Step> {
     let held = seen.secret.ours()?;
     // Once in a pass: whoever undoes it at once would never be done with.
-    let untidy = held.dress == Dress::Untidy && !held.deleting && !seen.pass.dressed;
+    let untidy = held.dress == Dress::Untidy && !held.deleting;
+    let untidy = untidy && seen.pass.secret != Handling::Dressed;
     let untidy = untidy && !seen.object.spec.suspend;
     untidy.then_some(Step::Amend(Amendment::Dress))
 }

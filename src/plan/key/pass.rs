@@ -34,10 +34,8 @@ pub struct Pass {
     pub restarted: Vec<Restarted>,
     /// The workloads that cannot be restarted, and why.
     pub unrestarted: Vec<(Workload, Stop)>,
-    /// Whether an adopted Secret does not let our entries go: its keys are revoked all the same.
-    pub immovable: bool,
-    /// Whether labels and annotations of the Secret were put right.
-    pub dressed: bool,
+    /// What it has learnt of the Secret by changing it.
+    pub secret: Handling,
     /// Whether a list that nothing urgent waits for could not be had.
     pub blind: bool,
     /// Whether the status could not be written: the pass is over.
@@ -56,14 +54,24 @@ impl Pass {
             refreshed_at: None,
             proven_at: None,
             revoked: Vec::new(),
-            immovable: false,
-            dressed: false,
+            secret: Handling::Untried,
             restarted: Vec::new(),
             unrestarted: Vec::new(),
             blind: false,
             unrecorded: false,
         }
     }
+}
+
+/// What a pass has learnt of the Secret by changing it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handling {
+    /// Nothing.
+    Untried,
+    /// Its labels and annotations were put right.
+    Dressed,
+    /// It was adopted, and does not let our entries go: its keys are revoked all the same.
+    Immovable,
 }
 
 /// An attempt that is under way in this pass.

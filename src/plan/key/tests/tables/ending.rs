@@ -2,7 +2,7 @@
 
 use crate::api::conditions::Reason;
 use crate::api::{KeyDeletionPolicy, time};
-use crate::plan::key::{Finalizer, Freshness, IntentSeen, Ledger, Secret};
+use crate::plan::key::{Finalizer, Freshness, Handling, IntentSeen, Ledger, Secret};
 
 use super::{check, ends, stop};
 use crate::plan::key::tests::build::*;
@@ -43,7 +43,7 @@ fn ends_of_an_api_key() {
                 .live()
                 .list(secs(1), &[(1, days(1))])
                 .with(|s| {
-                    s.pass.immovable = true;
+                    s.pass.secret = Handling::Immovable;
                     s.pass.refreshed_at = Some(s.now - secs(2));
                 }),
             "Revoke k1 Ended",
