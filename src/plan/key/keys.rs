@@ -15,6 +15,10 @@ use crate::plan::{LANDS_WITHIN, STRAY_AFTER};
 /// several clocks.
 pub(super) const CLOCKS: SignedDuration = SignedDuration::from_secs(60);
 
+/// A server of several nodes lists a key that it has made within this time, reckoned by the clocks of
+/// the operators that made and that look.
+pub(super) const SHOWN_WITHIN: SignedDuration = SignedDuration::from_secs(20);
+
 /// No operator opens so many attempts without a trace in intent or Secret.
 const FARTHEST: u64 = 1_000_000;
 
@@ -23,9 +27,10 @@ pub(super) fn list(seen: &Seen) -> Option<&List> {
     seen.list.as_ref().filter(|list| list.began <= seen.now)
 }
 
-/// Whether the list at hand began late enough to show a key that was made then.
+/// Whether the list at hand began late enough to show a key that was made then. Should it be wrong, a
+/// key is made that nobody needed, and the other one retires: nobody is cut off.
 pub(super) fn list_knows(seen: &Seen, created_at: Timestamp) -> bool {
-    list(seen).is_some_and(|list| list.began > after(created_at, CLOCKS))
+    list(seen).is_some_and(|list| list.began > after(created_at, SHOWN_WITHIN))
 }
 
 /// This ApiKey's keys in the list at hand, but for those that this pass has revoked.

@@ -1,6 +1,6 @@
 //! The end of replaced keys and of strays, and the look at the server that it takes.
 
-use super::keys::{self, CLOCKS, current, list, list_knows, made_at, shows};
+use super::keys::{self, SHOWN_WITHIN, current, list, list_knows, made_at, shows};
 use super::{Amendment, Freshness, Seen, Step, Why};
 use crate::plan::REVOKE_AFTER;
 use crate::plan::port::KeyId;
@@ -72,7 +72,7 @@ pub(super) fn look(seen: &Seen) -> Option<Step> {
         return None;
     }
     let key = current(seen)?;
-    let knowing = after(key.created_at, CLOCKS);
+    let knowing = after(key.created_at, SHOWN_WITHIN);
     if due(seen).next().is_some() && !list_knows(seen, key.created_at) && seen.now > knowing {
         return Some(Step::Look {
             newer_than: knowing,

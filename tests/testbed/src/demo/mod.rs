@@ -37,9 +37,8 @@ pub use self::step::{Outcome, Step, Trouble};
 use crate::control_plane::{Binaries, Binary, ControlPlane};
 use crate::process;
 
-/// No wait is longer. What is amiss on the server is not believed of a key that was made within the
-/// last minute.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// No wait is longer.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The namespace of the samples.
 const NAMESPACE: &str = "team-a";

@@ -29,8 +29,10 @@ pub enum Step {
     Rotate,
     /// A Secret that somebody has deleted comes back.
     Lose,
-    /// A key that somebody has deleted on the server is replaced.
-    Drift,
+    /// A key is deleted on the server.
+    Vanish,
+    /// A key that vanished is replaced.
+    Replace,
     /// The `ApiKey`s are deleted.
     Delete,
     /// The server takes that key no more.
@@ -59,7 +61,8 @@ impl fmt::Display for Step {
             Self::Prove => "trying the key",
             Self::Rotate => "replacing the key",
             Self::Lose => "waiting for the Secret to come back",
-            Self::Drift => "waiting for what the server lost",
+            Self::Vanish => "deleting a key on the server",
+            Self::Replace => "waiting for what the server lost",
             Self::Delete => "deleting the keys",
             Self::Dead => "trying the key again",
             Self::Clear => "deleting the rest",

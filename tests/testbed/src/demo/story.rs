@@ -17,6 +17,9 @@ const KEYS: &str = "samples/4-keys.yaml";
 /// The Secret whose key is tried; its entries are the default ones.
 const SECRET: &str = "deploy";
 
+/// The Secret whose key is deleted on the server.
+const OTHER: &str = "release-1042";
+
 /// Every Secret that holds a key carries it.
 const OURS: &str = "app.kubernetes.io/managed-by=apikey-operator";
 
@@ -76,15 +79,16 @@ async fn give(demo: &Demo, page: &mut Page) -> Result<Handed, Trouble> {
 /// What may happen to a key, and how it is healed: each time another key is in the Secret, and works.
 /// All keys that there have been.
 async fn disturb(demo: &Demo, first: Handed, page: &mut Page) -> Result<Vec<Handed>, Trouble> {
-    page.heading("What may happen to it");
+    page.heading("What may happen to them");
+    let lost = page.step(Step::Vanish, demo.in_time(vanish(demo))).await?;
     let second = page
         .step(Step::Rotate, demo.in_time(rotate(demo, &first)))
         .await?;
     let third = page.step(Step::Lose, demo.in_time(lose(demo))).await?;
-    let fourth = page
-        .step(Step::Drift, demo.in_time(drift(demo, &third)))
+    let other = page
+        .step(Step::Replace, demo.in_time(replaced(demo, &lost)))
         .await?;
-    Ok(vec![first, second, third, fourth])
+    Ok(vec![first, second, third, lost, other])
 }
 
 /// From a key that works to nothing at all.
@@ -248,24 +252,47 @@ async fn lose(demo: &Demo) -> Result<(Handed, String)> {
     Ok((current(demo).await?, text))
 }
 
-async fn drift(demo: &Demo, lost: &Handed) -> Result<(Handed, String)> {
+/// A key vanishes from the server: found when the server is compared with what there should be.
+async fn vanish(demo: &Demo) -> Result<(Handed, String)> {
+    let lost = other(demo).await?;
     let key = demo
         .server
         .door()
         .look(|twin, now| twin.whose(now, &lost.key));
-    let id = key.context("the server does not know the key")?.id;
-    demo.server.door().change(Change::RevokeKey { key: id })?;
-    let secret = format!("secret/{SECRET}");
-    let serial = r"{.metadata.annotations.apikeys\.dev/serial}";
-    let now = demo
-        .kubectl(&["get", &secret, &format!("--output=jsonpath={serial}")])
+    let key = key.context("the server does not know the key")?.id;
+    demo.server.door().change(Change::RevokeKey { key })?;
+    let text = format!("the key of Secret {OTHER} is deleted on the server");
+    Ok((lost, text))
+}
+
+async fn replaced(demo: &Demo, lost: &Handed) -> Result<(Handed, String)> {
+    let second = r"--for=jsonpath={.metadata.annotations.apikeys\.dev/serial}=2";
+    let secret = format!("secret/{OTHER}");
+    demo.kubectl(&["wait", &secret, second, "--timeout=1h"])
         .await?;
-    let next = now.parse::<u64>().context("the Secret tells no serial")? + 1;
-    let another = format!("--for=jsonpath={serial}={next}");
-    demo.kubectl(&["wait", &secret, &another, "--timeout=1h"])
+    let other = other(demo).await?;
+    if other.key == lost.key {
+        bail!("the Secret {OTHER} still holds the key that is gone");
+    }
+    prove(&other).await?;
+    let text = format!("Secret {OTHER} has another key, which works");
+    Ok((other, text))
+}
+
+/// The key in the Secret with an entry of the team's own.
+async fn other(demo: &Demo) -> Result<Handed> {
+    let secret = demo
+        .kubectl(&["get", "secret", OTHER, "--output=json"])
         .await?;
-    let text = "the key was deleted on the server, and is replaced".to_owned();
-    Ok((current(demo).await?, text))
+    let secret: Value = serde_json::from_str(&secret)?;
+    let config = secret["data"]["config.json"].as_str();
+    let config = STANDARD.decode(config.context("there is no config.json")?)?;
+    let config: Value = serde_json::from_slice(&config)?;
+    let text = |name: &str| config[name].as_str().unwrap_or_default().to_owned();
+    Ok(Handed {
+        url: text("server"),
+        key: text("apiKey"),
+    })
 }
 
 async fn clear(demo: &Demo) -> Result<((), String)> {

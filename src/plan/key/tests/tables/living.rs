@@ -88,7 +88,7 @@ fn a_living_key() {
             "the list is too old to know the key",
             seen()
                 .settled(1, mins(5))
-                .list(mins(4) + secs(10), &[])
+                .list(mins(4) + secs(50), &[])
                 .recorded(),
             "Idle",
             READY,
