@@ -77,3 +77,23 @@ pub(super) fn judge(look: &mut Look<'_>, calls: &[Heard], forms: &Forms) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_told_in_either_form_and_nothing_else_is() {
+        let mut forms = Forms::default();
+        forms.add("API-ONE1");
+        forms.add("API-LONGER22");
+        let coded = encoded("API-LONGER22");
+        for text in ["API-ONE1", "key=API-LONGER22.", "xAPI-API-ONE1", &coded] {
+            assert!(forms.told(text), "{text}");
+        }
+        for text in ["", "API", "API-ONE2", "API-LONGER2", &coded[1..]] {
+            assert!(!forms.told(text), "{text}");
+        }
+        assert_eq!(forms.values(), 2);
+    }
+}
