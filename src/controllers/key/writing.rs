@@ -39,13 +39,13 @@ pub(super) async fn rehearse(
     publication: &Publication,
 ) -> Outcome<Done> {
     let dummy = KeyMaterial::new(DUMMY);
+    // One that is to be taken over is seen by no watch, and never made.
     if hands.object.spec.secret.adopt && hands.secret.is_none() {
-        let namespace = hands.object.namespace().unwrap_or_default();
-        let name = hands.object.secret_name().to_owned();
-        match ctx.cluster.secret(&namespace, &name).await {
-            Ok(None) => return Outcome::Done(Done::Failed(nothing_to_adopt(&hands.object))),
-            Ok(found) => hands.secret = found,
-            Err(lapse) => return Outcome::Unanswered(lapse.to_string()),
+        if let Err(lapse) = look_again(ctx, hands).await {
+            return Outcome::Unanswered(lapse.to_string());
+        }
+        if hands.secret.is_none() {
+            return Outcome::Done(Done::Failed(nothing_to_adopt(&hands.object)));
         }
     }
     for _ in 0..MOST_STALE {
@@ -56,14 +56,8 @@ pub(super) async fn rehearse(
             }
             Err(Lapse::NoAnswer(why)) => return Outcome::Unanswered(why),
             Err(Lapse::Conflict | Lapse::NotFound) => {
-                let namespace = hands.object.namespace().unwrap_or_default();
-                match ctx
-                    .cluster
-                    .secret(&namespace, hands.object.secret_name())
-                    .await
-                {
-                    Ok(secret) => hands.secret = secret,
-                    Err(lapse) => return Outcome::Unanswered(lapse.to_string()),
+                if let Err(lapse) = look_again(ctx, hands).await {
+                    return Outcome::Unanswered(lapse.to_string());
                 }
                 // What is not ours is not tried to be written.
                 if matches!(secret_facts(ctx, hands), key::Secret::Foreign(_)) {
@@ -135,14 +129,14 @@ pub(super) async fn publish(
     let Some(value) = hands.value.clone() else {
         return Outcome::Stale;
     };
-    let opened_at = seen
-        .pass
-        .attempt
-        .as_ref()
-        .map_or(seen.now, |attempt| attempt.intent.opened_at);
+    let attempt = seen.pass.attempt.as_ref();
+    let opened_at = attempt.map_or(seen.now, |attempt| attempt.intent.opened_at);
     let deadline = after(opened_at, PUBLISH_WITHIN);
     let known = secret_facts(ctx, hands);
     let mut answered = true;
+    let failed = |words: &str, reason, answered| {
+        Outcome::Done(publish_failed(Stop::new(reason, words), answered))
+    };
     loop {
         match write_secret(ctx, hands, &value, publication, Effect::Real).await {
             Ok(secret) => {
@@ -153,57 +147,34 @@ pub(super) async fn publish(
                 answered = false;
                 sleep(BREATH).await;
                 if ctx.clock.now() >= deadline {
-                    return Outcome::Done(publish_failed(
-                        Stop::new(
-                            Reason::SecretRefused,
-                            "The API server gave no answer to the write of the Secret; it is looked at again.",
-                        ),
-                        answered,
-                    ));
+                    let words = "The API server gave no answer to the write of the Secret; it is looked at again.";
+                    return failed(words, Reason::SecretRefused, answered);
                 }
             }
             // Whoever refuses the real write has seen the value, and could tell it.
             Err(Lapse::Refused(_)) => {
-                let stop = Stop::new(
-                    Reason::SecretRefused,
-                    format!(
-                        "The cluster refuses the Secret, although it would have taken it a moment before. {}",
-                        Reason::SecretRefused.fix()
-                    ),
+                let words = format!(
+                    "The cluster refuses the Secret, although it would have taken it a moment before. {}",
+                    Reason::SecretRefused.fix()
                 );
-                return Outcome::Done(publish_failed(stop, answered));
+                return failed(&words, Reason::SecretRefused, answered);
             }
             Err(Lapse::Conflict | Lapse::NotFound) => {
-                let namespace = hands.object.namespace().unwrap_or_default();
-                match ctx
-                    .cluster
-                    .secret(&namespace, hands.object.secret_name())
-                    .await
-                {
-                    Ok(secret) => hands.secret = secret,
-                    Err(_) => answered = false,
-                }
+                answered &= look_again(ctx, hands).await.is_ok();
                 let found = secret_facts(ctx, hands);
-                // Somebody has changed what is his.
-                if answered && is_still(&known, &found) && ctx.clock.now() < deadline {
-                    continue;
-                }
-                if found
-                    .published()
-                    .is_some_and(|key| key.nonce == publication.published.nonce)
-                {
+                let ours = &publication.published.nonce;
+                if found.published().is_some_and(|key| key.nonce == *ours) {
                     break;
                 }
-                if answered {
+                if !answered {
+                    let words =
+                        "Somebody else wrote the Secret at the same time; it is tried again.";
+                    return failed(words, Reason::SecretConflict, answered);
+                }
+                // Whoever has changed what is his does not stop us.
+                if !is_still(&known, &found) || ctx.clock.now() >= deadline {
                     return Outcome::Done(Done::Outrun(found));
                 }
-                return Outcome::Done(publish_failed(
-                    Stop::new(
-                        Reason::SecretConflict,
-                        "Somebody else wrote the Secret at the same time; it is tried again.",
-                    ),
-                    answered,
-                ));
             }
         }
     }
@@ -212,6 +183,14 @@ pub(super) async fn publish(
         key::Secret::Ours(held) => Outcome::Done(Done::Published(held)),
         key::Secret::Absent | key::Secret::Offered | key::Secret::Foreign(_) => Outcome::Stale,
     }
+}
+
+/// Reads the Secret's metadata live.
+async fn look_again(ctx: &Ctx, hands: &mut Hands) -> Answer<()> {
+    let namespace = hands.object.namespace().unwrap_or_default();
+    let name = hands.object.secret_name();
+    hands.secret = ctx.cluster.secret(&namespace, name).await?;
+    Ok(())
 }
 
 /// Whether a Secret holds the same key as before, or still none.
