@@ -34,6 +34,9 @@ pub(super) fn tests() -> Vec<Test> {
             Act::Lose
         }),
         life("crash_after_in_a_bereft_life", Life::Bereft, after),
+        life("crash_before_in_a_slotted_life", Life::Slotted, before),
+        life("crash_after_in_a_slotted_life", Life::Slotted, after),
+        life("answer_lost_in_a_slotted_life", Life::Slotted, || Act::Lose),
         test("crash_before_and_status_wiped", before, Aftermath::Wipe),
         test("crash_after_and_status_wiped", after, Aftermath::Wipe),
         test("crash_before_and_replaced", before, Aftermath::Replace),
@@ -174,7 +177,7 @@ async fn after(scene: &Scene, aftermath: Aftermath) -> Result<()> {
             // An account that was just made, and whose ServiceAccount says so nowhere any more, is
             // anybody's: only a person can tell.
             let account_is_known = |live: &Value| live["status"]["id"].is_string();
-            for (manifest, may) in [(Life::Plain.account(), true), (Life::key(), false)] {
+            for (manifest, may) in [(Life::Plain.account(), true), (Life::Plain.key(), false)] {
                 let live = scene.get(&Address::of(&manifest)?);
                 let live = live.filter(|live| live["metadata"]["deletionTimestamp"].is_null());
                 if live.is_some_and(|live| !may || account_is_known(&live)) {

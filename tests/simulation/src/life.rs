@@ -37,6 +37,9 @@ pub enum Life {
     Rotating,
     /// Somebody deletes the account on the server: account and key are made anew.
     Bereft,
+    /// The Secret was there before and is taken over; its key is replaced on request, is kept in the
+    /// second slot, and a workload is restarted. In the end the Secret stays as it was found.
+    Slotted,
 }
 
 impl Life {
@@ -91,12 +94,17 @@ impl Life {
                 let user = json!({"Username": ACCOUNT, "DisplayName": "CI", "IsService": true});
                 by_hand(scene, "/api/users", &user).await?;
             }
+            Self::Slotted => {
+                scene.apply(&hand_made()).await?;
+                scene.apply(&manifests::deployment(WORKLOAD)).await?;
+                scene.consume(TEAM, KEY, Habit::Slots, MINUTE * 2);
+            }
             Self::Plain | Self::Bereft => {}
         }
         let mut server = manifests::server();
         server["spec"]["resync"] = json!("5m");
         let credential = manifests::credential(&scene.credential());
-        for manifest in [credential, server, self.account(), Self::key()] {
+        for manifest in [credential, server, self.account(), self.key()] {
             scene.apply(&manifest).await?;
         }
         scene.consume(TEAM, KEY, Habit::Once, MINUTE * 2);
@@ -107,7 +115,7 @@ impl Life {
     /// The ServiceAccount, as its manifest is.
     pub fn account(self) -> Value {
         manifests::account(match self {
-            Self::Plain | Self::Bereft => json!({}),
+            Self::Plain | Self::Bereft | Self::Slotted => json!({}),
             Self::Whole => json!({
                 "octopus": {"teams": [{"name": "Deployers"}]},
                 "deletionPolicy": "Disable",
@@ -117,8 +125,17 @@ impl Life {
     }
 
     /// The ApiKey, as its manifest is.
-    pub fn key() -> Value {
-        manifests::key(KEY, json!({"rotation": {"overlap": "6m"}}))
+    pub fn key(self) -> Value {
+        let more = match self {
+            Self::Plain | Self::Whole | Self::Rotating | Self::Bereft => json!({}),
+            Self::Slotted => json!({
+                "secret": {"adopt": true, "keepPrevious": true},
+                "restart": [{"kind": "Deployment", "name": WORKLOAD}],
+            }),
+        };
+        let mut key = manifests::key(KEY, more);
+        key["spec"]["rotation"] = json!({"overlap": "6m"});
+        key
     }
 
     /// The Secret holds a living key, and when the sweep has gone by, nothing else lives.
@@ -128,6 +145,7 @@ impl Life {
             Self::Whole => revoke_and_take_back(scene).await?,
             Self::Rotating => rotate_and_lose(scene).await?,
             Self::Bereft => delete_the_account(scene).await?,
+            Self::Slotted => rotate(scene).await?,
         }
         scene.until_ready(&Address::key(KEY), MENDED).await?;
         scene.run(SWEPT).await;
@@ -163,12 +181,23 @@ impl Life {
         scene.run(MINUTE).await;
         ensure!(scene.living().is_empty(), "a key is left");
         let left = scene.get(&Address::secret(TEAM, KEY));
-        ensure!(left.is_none(), "the Secret is left");
+        if self == Self::Slotted {
+            let left = left.context("the Secret is gone")?;
+            let found = hand_made();
+            ensure!(
+                left["data"] == json!({"other": found["data"]["other"]}),
+                "{left:#}"
+            );
+            let annotations = &left["metadata"]["annotations"];
+            ensure!(*annotations == found["metadata"]["annotations"], "{left:#}");
+        } else {
+            ensure!(left.is_none(), "the Secret is left");
+        }
         let accounts = scene.twin.view();
         let account = accounts.account(ACCOUNT);
         let active = account.map(|account| account.is_active);
         let (wanted, wrong) = match self {
-            Self::Plain | Self::Bereft => (None, "the account is left"),
+            Self::Plain | Self::Bereft | Self::Slotted => (None, "the account is left"),
             Self::Whole => (Some(false), "the account should be disabled"),
             Self::Rotating => (Some(true), "the account should be as it was"),
         };
@@ -209,14 +238,34 @@ async fn revoke_and_take_back(scene: &Scene) -> Result<()> {
     Ok(())
 }
 
-/// The key is replaced, and the Secret with the new one is lost: a third one comes.
-async fn rotate_and_lose(scene: &Scene) -> Result<()> {
+/// The name of the workload that is restarted.
+const WORKLOAD: &str = "shop";
+
+/// A Secret that somebody has made by hand, and offers.
+fn hand_made() -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {
+            "name": KEY, "namespace": TEAM,
+            "annotations": {"apikeys.dev/adopt-by": KEY},
+        },
+        "data": {"other": manifests::encoded("stays")},
+    })
+}
+
+/// The key is replaced.
+async fn rotate(scene: &Scene) -> Result<()> {
     let address = Address::key(KEY);
     scene.until_ready(&address, MENDED).await?;
     let annotation = json!({"metadata": {"annotations": {"apikeys.dev/rotate": "once"}}});
     scene.patch(&address, annotation).await?;
     let first = held(scene);
-    replaced(scene, first).await?;
+    replaced(scene, first).await
+}
+
+/// The key is replaced, and the Secret with the new one is lost: a third one comes.
+async fn rotate_and_lose(scene: &Scene) -> Result<()> {
+    rotate(scene).await?;
     let second = held(scene);
     scene.delete(&Address::secret(TEAM, KEY)).await?;
     replaced(scene, second).await
