@@ -313,8 +313,12 @@ impl Cluster {
 
     /// Waits for an answer, but not for ever.
     async fn answer<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Answer<T> {
-        let _turn = self.calls.acquire().await;
-        match tokio::time::timeout(PATIENCE, call).await {
+        // The wait for a turn counts: what is sent late can land when nobody expects it any more.
+        let in_turn = async {
+            let _turn = self.calls.acquire().await;
+            call.await
+        };
+        match tokio::time::timeout(PATIENCE, in_turn).await {
             Ok(answered) => answered.map_err(|error| Lapse::of(&error)),
             Err(_) => Err(Lapse::NoAnswer(format!(
                 "none within {} s",

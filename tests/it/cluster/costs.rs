@@ -79,6 +79,8 @@ async fn costs(
     let lists = calls.len();
     calls.retain(|entry| entry.effect != Effect::ListKeys);
     let lists = lists - calls.len();
+    // To a list belongs a look at which server it is that has answered.
+    calls.retain(|entry| entry.template != "/api");
     ensure!(
         calls.len() <= 3 && lists <= 1,
         "{lists} lists, and {calls:#?}"
