@@ -155,7 +155,7 @@ pub struct Window {
     )]
     pub schedule: String,
 
-    /// How long it stays open. Example: `3h`.
+    /// How long it stays open; more than a week counts as a week. Example: `3h`.
     pub duration: Period,
 
     /// The time zone of the schedule, by its name in the IANA database. Example: `Europe/Oslo`.
