@@ -4,7 +4,8 @@ use crate::api::Window;
 use crate::plan::key::{IntentSeen, Secret, Seen, minting, status};
 use crate::plan::window::Windows;
 
-use super::{READY, check, ends};
+use super::{READY, check, ends, stop};
+use crate::api::conditions::Reason;
 use crate::plan::key::tests::build::*;
 
 /// A window of an hour that opens by this schedule.
@@ -37,6 +38,40 @@ fn rotation() {
             "two thirds of its life are over",
             old(days(20)),
             "Open 2",
+            READY,
+        ),
+        (
+            "a life of three minutes",
+            old(mins(2)).with(|s| {
+                s.object.spec.lifetime = Some("3m".parse().unwrap());
+                let end = s.now + mins(1);
+                let Secret::Ours(held) = &mut s.secret else {
+                    panic!()
+                };
+                held.published.as_mut().unwrap().expires_at = end;
+                s.list = None;
+            }),
+            "Open 2",
+            READY,
+        ),
+        (
+            "the key in the second slot has ended, and the server is down",
+            old(days(1))
+                .published(2, days(1))
+                .mirrored(2, days(1))
+                .intent(2, days(1))
+                .retiring(1, -mins(1))
+                .retiring_in_status(1, -mins(1))
+                .with(|s| {
+                    let Secret::Ours(held) = &mut s.secret else {
+                        panic!()
+                    };
+                    held.previous = Some(id(1));
+                    s.list = None;
+                    s.base.server = Err(stop(Reason::ServerUnreachable));
+                })
+                .recorded(),
+            "Previous",
             READY,
         ),
         (
