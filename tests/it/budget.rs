@@ -44,6 +44,16 @@ pub(crate) fn counts(event: &AuditEvent) -> bool {
     event.resource != "events"
 }
 
+/// What people read in the log of the ApiKeys and accounts of this name (of all, without one).
+fn told(case: &Case, name: &str) -> Result<Vec<String>> {
+    let whose = format!("{}/{name}", case.namespace);
+    let level = |line: &&str| line.contains(" INFO ") || line.contains(" WARN ");
+    let log = case.stage.log()?;
+    let lines = log.lines().filter(level);
+    let lines = lines.filter(|line| line.contains(&whose));
+    Ok(lines.map(ToOwned::to_owned).collect())
+}
+
 async fn a_new_key(stage: &Arc<Stage>) -> Result<()> {
     let case = Case::open(stage, "budget-a-new-key").await?;
     let [credential, _, account, key] = case.whole();
@@ -72,6 +82,12 @@ async fn a_new_key(stage: &Arc<Stage>) -> Result<()> {
         calls.len()
     );
     ensure!(case.minted() == 1 && writes > 0, "nothing was counted");
+    let said = told(&case, "ci:")?;
+    let made = said.iter().filter(|line| line.contains("ApiKey"));
+    ensure!(
+        made.count() == 1,
+        "not one line for a changed pass: {said:#?}"
+    );
     case.end().await
 }
 
@@ -101,6 +117,8 @@ async fn an_idle_account_of_many_keys(stage: &Arc<Stage>) -> Result<()> {
     }
     case.twin.forget();
     let (before, _) = asked(&case, 0).await?;
+    let said = told(&case, "")?.len();
+    ensure!(said > KEYS, "only {said} lines for {KEYS} keys");
     let seen = case
         .shown("two resyncs", |case| {
             Some(lists(case)).filter(|seen| seen.len() >= 2)
@@ -109,6 +127,8 @@ async fn an_idle_account_of_many_keys(stage: &Arc<Stage>) -> Result<()> {
     let (_, events) = asked(&case, before).await?;
     let writes: Vec<_> = events.iter().filter(|event| event.verb.writes()).collect();
     ensure!(writes.is_empty(), "idle passes write: {writes:#?}");
+    let news = told(&case, "")?.split_off(said);
+    ensure!(news.is_empty(), "idle passes are told of: {news:#?}");
     let least = SignedDuration::try_from(RESYNC)? - SignedDuration::from_secs(1);
     for pair in seen.windows(2) {
         let apart = pair[1].at.duration_since(pair[0].at);

@@ -28,6 +28,7 @@ pub(crate) fn rung() -> Rung {
     Rung::new("crds")
         .plain("files_are_current", files_are_current)
         .plain("cases_are_sound", cases_are_sound)
+        .plain("each_rule_refuses_a_case", each_rule_refuses_a_case)
         .test(
             "an_api_server_keeps_the_rules",
             an_api_server_keeps_the_rules,
@@ -165,6 +166,41 @@ pub(crate) fn cases_are_sound() -> Result<()> {
     }
     ensure!(outcomes.len() == 8, "some kind lacks cases: {outcomes:?}");
     Ok(())
+}
+
+/// Fails unless each rule of the definitions has a case that it refuses.
+fn each_rule_refuses_a_case() -> Result<()> {
+    let told: Vec<&str> = cases()
+        .iter()
+        .filter_map(|case| match case.expected {
+            Expected::Refused(why) => Some(why),
+            Expected::Accepted => None,
+        })
+        .collect();
+    let mut messages = BTreeSet::new();
+    for (_, text) in crds_yaml()? {
+        gather(&serde_saphyr::from_str(&text)?, &mut messages);
+    }
+    ensure!(messages.len() > 30, "only {} rules", messages.len());
+    messages.retain(|message| {
+        let played = |why: &&str| message.contains(*why) || why.contains(message.as_str());
+        !told.iter().any(played)
+    });
+    ensure!(messages.is_empty(), "no case is refused by: {messages:#?}");
+    Ok(())
+}
+
+/// The messages of all rules of a schema.
+fn gather(schema: &Value, messages: &mut BTreeSet<String>) {
+    if let Some(rules) = schema["x-kubernetes-validations"].as_array() {
+        let said = rules.iter().filter_map(|rule| rule["message"].as_str());
+        messages.extend(said.map(ToOwned::to_owned));
+    }
+    match schema {
+        Value::Object(fields) => fields.values().for_each(|inner| gather(inner, messages)),
+        Value::Array(items) => items.iter().for_each(|inner| gather(inner, messages)),
+        _ => {}
+    }
 }
 
 /// Plays one case. `apply` applies a manifest as `kubectl apply -o json` does, and returns the

@@ -67,6 +67,7 @@ ttlAfterFinished: 1h"
         refuse(K, "key-never-windows", "have no meaning with mode Never", key!("rotation: {mode: Never, windows: [{schedule: '0 2 * * *', duration: 1h}]}")),
         refuse(K, "key-schedule", "must be five cron fields", key!("rotation: {windows: [{schedule: every night, duration: 1h}]}")),
         refuse(K, "key-time-zone", "must be the name of a time zone", key!("rotation: {windows: [{schedule: '0 2 * * *', duration: 1h, timeZone: 'Europe Oslo'}]}")),
+        refuse(K, "key-restart-name", "must be a name that a workload can have", key!("restart: [{kind: Deployment, name: A_b}]")),
         refuse(K, "key-restart-kind", "Unsupported value: \"Pod\"", key!("restart: [{kind: Pod, name: a}]")),
         refuse(K, "key-restart-twice", "Duplicate value", key!("restart: [{kind: Deployment, name: a}, {kind: Deployment, name: a}]")),
         refuse(K, "key-two-servers", "stackStorm and elasticsearch exclude each other", key!("stackStorm: {enabled: true}\nelasticsearch: {metadata: {a: b}}")),
@@ -153,6 +154,12 @@ pub(super) fn secrets() -> Vec<Case> {
             "secret-label-name",
             "the names in labels must be valid names",
             key!("secret: {labels: {'a b': x}}"),
+        ),
+        refuse(
+            K,
+            "secret-annotation-name",
+            "the names in annotations must be valid names",
+            key!("secret: {annotations: {'a b': x}}"),
         ),
         refuse(
             K,

@@ -203,6 +203,18 @@ resync: 1h30m"
         ),
         refuse(
             K,
+            "server-short-policy",
+            "maxLifetime must be at least one minute",
+            signed_in!("keyPolicy: {maxLifetime: 59s}"),
+        ),
+        refuse(
+            K,
+            "server-short-default",
+            "defaultLifetime must be at least one minute",
+            signed_in!("keyPolicy: {defaultLifetime: 59s}"),
+        ),
+        refuse(
+            K,
             "server-no-concurrency",
             "should be greater than or equal to 1",
             signed_in!("limits: {concurrency: 0}"),
@@ -354,6 +366,12 @@ pub(super) fn cluster_connections() -> Vec<Case> {
             "cluster-braces",
             "a pattern may hold '*' and {namespace}, and no other braces",
             signed_in!("grants: [{namespaces: {from: All}, usernames: ['{name}.*']}]"),
+        ),
+        refuse(
+            K,
+            "cluster-short-grant",
+            "maxLifetime must be at least one minute",
+            signed_in!("grants: [{namespaces: {from: All}, maxLifetime: 59s}]"),
         ),
         refuse(
             K,
