@@ -133,6 +133,8 @@ pub struct RemoteAccount {
     pub nature: Nature,
     /// Whether it may sign in.
     pub activity: Activity,
+    /// When the server made it, on the server's clock, where it tells.
+    pub made_at: Option<Timestamp>,
 }
 
 /// Who is behind an account.

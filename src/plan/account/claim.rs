@@ -1,9 +1,9 @@
 //! Finding, taking over or creating an account that is not pinned yet; and one that is gone.
 
-use super::identity::{lookup, not_our_own, username};
+use super::identity::{is_ours, is_told_ours, lookup, may_be_managed, not_our_own, username};
 use super::{Lookup, Maker, Pins, Remote, Route, Seen, Step};
+use crate::api::Management;
 use crate::api::conditions::Reason;
-use crate::api::{AccountOrigin, Management};
 use crate::plan::key::Freshness;
 use crate::plan::port::{AccountDraft, AccountId, Activity, Nature, RemoteAccount};
 use crate::plan::rotation::after;
@@ -36,9 +36,7 @@ pub(super) fn claim(seen: &Seen, route: &Route) -> Result<Step, Stop> {
 
 /// Takes an account that exists, if it may be taken.
 pub(super) fn take(seen: &Seen, route: &Route, account: &RemoteAccount) -> Result<Step, Stop> {
-    let spec = &seen.object.spec;
-    let mine = seen.object.pins.free_at.is_some();
-    if spec.management == Management::Observed {
+    if seen.object.spec.management == Management::Observed {
         return Ok(Step::Pin(pin(
             seen,
             route,
@@ -56,34 +54,28 @@ pub(super) fn take(seen: &Seen, route: &Route, account: &RemoteAccount) -> Resul
         ));
     }
     not_our_own(seen, route, account)?;
-    if mine {
-        // The name was free when we asked for it, and no answer came: it is ours.
-        return Ok(Step::Pin(pin(seen, route, account.id.clone(), Maker::Us)));
+    manageable(seen, account)?;
+    let maker = if is_ours(seen, account) {
+        Maker::Us
+    } else {
+        Maker::Somebody
+    };
+    Ok(Step::Pin(pin(seen, route, account.id.clone(), maker)))
+}
+
+/// That the account was made for this ServiceAccount, or may be taken over.
+pub(super) fn manageable(seen: &Seen, account: &RemoteAccount) -> Result<(), Stop> {
+    if may_be_managed(seen, account) {
+        return Ok(());
     }
-    let status = &seen.object.status;
-    if status.id.as_deref() == Some(account.id.as_str())
-        && status.origin == Some(AccountOrigin::Created)
-    {
-        // `kubectl replace` drops what is durable; status still tells of the account that was made for
-        // this ServiceAccount.
-        return Ok(Step::Pin(pin(seen, route, account.id.clone(), Maker::Us)));
-    }
-    if !spec.adopt {
-        return Err(Stop::new(
-            Reason::AccountExists,
-            format!(
-                "Account {} exists on the server already. {}",
-                account.username,
-                Reason::AccountExists.fix()
-            ),
-        ));
-    }
-    Ok(Step::Pin(pin(
-        seen,
-        route,
-        account.id.clone(),
-        Maker::Somebody,
-    )))
+    let username = &account.username;
+    let already = if is_told_ours(&seen.object.pins) {
+        format!("Account {username} was on the server before this ServiceAccount was made.")
+    } else {
+        format!("Account {username} exists on the server already.")
+    };
+    let fix = Reason::AccountExists.fix();
+    Err(Stop::new(Reason::AccountExists, format!("{already} {fix}")))
 }
 
 /// Creates the account, once it is recorded that its name was free.

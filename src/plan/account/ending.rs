@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Maker, Remote, Route, Seen, Step, identity, status, sweep, teams, unshared};
+use super::{Remote, Route, Seen, Step, identity, status, sweep, teams, unshared};
 use crate::api::conditions::Reason;
 use crate::api::{AccountDeletionPolicy, Management};
 use crate::plan::grant::{Allowance, Retain};
@@ -122,13 +122,15 @@ fn fate(seen: &Seen) -> Fate {
     let pins = &seen.object.pins;
     let ours = pins.installation.as_ref() == Some(&seen.claim.installation);
     let pending = pins.account.is_some() || pins.free_at.is_some();
-    let made = pins.maker == Maker::Us || pins.free_at.is_some();
+    let older = matches!(&seen.remote, Remote::Found(account) if identity::is_older(seen, account));
+    let made = identity::is_told_ours(pins) && !older;
     // Without a grant nothing is done, not even taking away: who made it is only an annotation.
     let granted = !matches!(&seen.grant, Err(stop) if stop.reason == Reason::NotGranted);
     if seen.object.spec.management != Management::Managed
         || !granted
         || !ours
         || !pending
+        || !(made || seen.object.spec.adopt)
         || seen.rival.is_some()
     {
         return Fate::Stays;

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Pins, Seen, Step};
+use super::identity::may_be_managed;
+use super::{Pins, Remote, Seen, Step};
 use crate::api::{ForeignKeys, Management};
 use crate::plan::grant::Foreign;
 use crate::plan::key::Freshness;
@@ -59,7 +60,10 @@ pub(super) fn note(seen: &Seen) -> Option<Step> {
 fn is_on(seen: &Seen) -> bool {
     let spec = &seen.object.spec;
     let granted = matches!(&seen.grant, Ok(grant) if grant.foreign == Foreign::Revoked);
-    let account = seen.object.pins.account.as_ref();
+    let account = match &seen.remote {
+        Remote::Found(account) if may_be_managed(seen, account) => Some(&account.id),
+        Remote::Found(_) | Remote::Absent | Remote::Unknown => None,
+    };
     let asked = spec.management == Management::Managed && spec.foreign_keys == ForeignKeys::Revoke;
     asked && granted && account.is_some_and(|account| !seen.identities.contains(account))
 }

@@ -1,11 +1,17 @@
 //! Which account on the server this ServiceAccount means, and that it is that one.
 
-use super::{Lookup, Maker, Remote, Route, Seen, Step};
-use crate::api::Management;
+use jiff::SignedDuration;
+
+use super::{Lookup, Maker, Object, Pins, Remote, Route, Seen, Step};
 use crate::api::conditions::Reason;
+use crate::api::{AccountOrigin, Management};
 use crate::plan::Stop;
 use crate::plan::marker::digest;
 use crate::plan::port::{AccountId, RemoteAccount};
+use crate::plan::rotation::after;
+
+/// The dates of an account and of its ServiceAccount come from two clocks.
+const CLOCKS: SignedDuration = SignedDuration::from_secs(60);
 
 /// Looks the pinned account up, whatever else stands in its way: its keys can be revoked only once
 /// the server has shown whose they are.
@@ -14,6 +20,37 @@ pub(super) fn identify(seen: &Seen, route: &Route) -> Option<Step> {
     let here = pins.server.as_ref() == Some(&route.reach.identity);
     let unknown = pins.account.is_some() && here && seen.remote == Remote::Unknown;
     unknown.then(|| Step::Find(lookup(seen, route)))
+}
+
+/// Whether the account may be changed: it was made for this ServiceAccount, or may be taken over.
+pub(super) fn may_be_managed(seen: &Seen, account: &RemoteAccount) -> bool {
+    seen.object.spec.adopt || is_ours(seen, account)
+}
+
+/// Whether the account was made for this ServiceAccount. Whoever may write a ServiceAccount may have
+/// written that it was, but not when the two were made.
+pub(super) fn is_ours(seen: &Seen, account: &RemoteAccount) -> bool {
+    let Object { pins, status, .. } = &seen.object;
+    // `kubectl replace` drops what is durable, and status still tells.
+    let mirrored = pins.account.is_none()
+        && status.id.as_deref() == Some(account.id.as_str())
+        && status.origin == Some(AccountOrigin::Created);
+    (mirrored || is_told_ours(pins)) && !is_older(seen, account)
+}
+
+/// Whether we have noted that the account was made by us, or that its name was free when we asked for
+/// it.
+pub(super) fn is_told_ours(pins: &Pins) -> bool {
+    pins.maker == Maker::Us || pins.account.is_none() && pins.free_at.is_some()
+}
+
+/// Whether the account was there before the ServiceAccount.
+pub(super) fn is_older(seen: &Seen, account: &RemoteAccount) -> bool {
+    let skew = seen.connection.as_ref().map(|route| route.reach.skew);
+    let skew = skew.unwrap_or_default();
+    account
+        .made_at
+        .is_some_and(|made_at| after(made_at, CLOCKS - skew) < seen.object.created_at)
 }
 
 /// The connection's own account is nobody's to manage.

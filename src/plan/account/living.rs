@@ -1,6 +1,6 @@
 //! An account that is wanted.
 
-use super::claim::{claim, draft, lost};
+use super::claim::{claim, draft, lost, manageable};
 use super::identity::{identify, lookup, pinned};
 use super::teams::teams;
 use super::{Remote, Route, Seen, Step, status, sweep};
@@ -121,6 +121,7 @@ fn managed(seen: &Seen, account: &RemoteAccount) -> Result<Option<Step>, Stop> {
             ),
         ));
     }
+    manageable(seen, account)?;
     let wanted = draft(seen, account.username.clone());
     let email_differs = wanted.email.is_some() && wanted.email != account.email;
     if wanted.display_name != account.display_name

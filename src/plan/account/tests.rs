@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::*;
 use crate::api::conditions::Reason;
-use crate::api::{ServiceAccountSpec, ServiceAccountStatus};
+use crate::api::{AccountOrigin, ServiceAccountSpec, ServiceAccountStatus};
 use crate::plan::Stop;
 use crate::plan::fault::Retry;
 use crate::plan::grant::Allowance;
@@ -105,6 +105,14 @@ fn remote(username: &str) -> RemoteAccount {
         email: None,
         nature: Nature::Service,
         activity: Activity::Enabled,
+        made_at: Some(ago(30)),
+    }
+}
+
+fn remote_made_at(made_at: Timestamp) -> RemoteAccount {
+    RemoteAccount {
+        made_at: Some(made_at),
+        ..remote("team-a.ci")
     }
 }
 
@@ -678,4 +686,58 @@ fn whose_keys_they_are_is_asked_before_anything_stands_in_the_way() {
     let shown = refused.found(remote("team-a.ci"));
     assert!(verified(&shown).is_some());
     assert!(mint_stop(&shown).is_some());
+}
+
+/// Whoever may write a ServiceAccount may write our notes into it, but not when it was made.
+#[test]
+fn an_account_that_was_there_before_is_taken_only_by_adopt() {
+    let forge = |how: &str, spec: &str| {
+        let mut forged = seen(&json(spec)).pinned(Maker::Us);
+        match how {
+            "intent" => {
+                forged.object.pins.account = None;
+                forged.object.pins.maker = Maker::Somebody;
+                forged.object.pins.free_at = Some(ago(1));
+            }
+            "status" => {
+                forged.object.pins = Pins::default();
+                forged.object.status.id = Some("Users-7".to_owned());
+                forged.object.status.origin = Some(AccountOrigin::Created);
+            }
+            "id" => forged.object.pins.maker = Maker::Somebody,
+            _ => {}
+        }
+        forged
+    };
+    let older = remote_made_at(ago(62));
+    let exists =
+        |seen: &Seen| living::keep(seen).is_err_and(|stop| stop.reason == Reason::AccountExists);
+    for how in ["intent", "status", "created", "id"] {
+        let forged = forge(how, "{}").found(older.clone());
+        assert!(exists(&forged), "{how}");
+        assert!(mint_stop(&forged).is_some(), "{how}");
+        for policy in ["Delete", "Disable"] {
+            let spec = format!(r#"{{"deletionPolicy": "{policy}"}}"#);
+            let going = forge(how, &spec).found(older.clone()).listed(vec![]);
+            let step = plan(&going.deleting()).step;
+            assert_eq!(step, Step::Close, "{how}, {policy}");
+        }
+        let adopted = forge(how, r#"{"adopt": true}"#).found(older.clone());
+        assert!(!exists(&adopted), "{how}");
+        let going = adopted.listed(vec![]).deleting();
+        assert_eq!(plan(&going).step, Step::Close, "{how}");
+        // Of a server that does not tell, nothing is known.
+        let mut silent = older.clone();
+        silent.made_at = None;
+        assert_eq!(
+            exists(&forge(how, "{}").found(silent)),
+            how == "id",
+            "{how}"
+        );
+        assert_eq!(
+            exists(&forge(how, "{}").found(remote_made_at(ago(30)))),
+            how == "id",
+            "{how}"
+        );
+    }
 }

@@ -162,6 +162,7 @@ mod tests {
             email: Some("a@b.example".to_owned()),
             nature: Nature::Service,
             activity: Activity::Enabled,
+            made_at: None,
         }
     }
 

@@ -99,6 +99,9 @@ pub(super) struct User {
     email_address: Option<String>,
     is_active: bool,
     is_service: bool,
+    /// Servers of today tell it.
+    #[serde(default)]
+    created: Option<Timestamp>,
 }
 
 impl User {
@@ -117,6 +120,7 @@ impl User {
             username: visible(&self.username),
             display_name: self.display_name.unwrap_or_default(),
             email: self.email_address.filter(|address| !address.is_empty()),
+            made_at: self.created,
             activity: if self.is_active {
                 Activity::Enabled
             } else {

@@ -361,10 +361,11 @@ async fn annotations_of_the_account(case: Arc<Case>) -> Result<()> {
     case.healed_of(1 + forgeries.len())
 }
 
-/// The same from the first apply, with an account of that name made by others.
+/// The same from the first apply, with the ids of others.
 async fn annotations_before_the_account(case: Arc<Case>) -> Result<()> {
     case.apply(&granted(&case, "")).await?;
     for id in [&case.start.bystander.user, &case.start.admin.user] {
+        let before = strangers(&case);
         let forged = account(&case, "").replace(
             "metadata: {",
             &format!(
@@ -373,7 +374,6 @@ async fn annotations_before_the_account(case: Arc<Case>) -> Result<()> {
                 case.twin.view().installation
             ),
         );
-        let before = strangers(&case);
         case.apply(&[forged, case.key("")]).await?;
         case.says_any(Key("ci"), "on the server. Give it that name there")
             .await?;

@@ -4,9 +4,9 @@ use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use simulation::manifests::{self, Address, TEAM};
-use simulation::scene::Scene;
+use simulation::scene::{INSTALLATION, Scene};
 use testbed::twins::octopus::{AccountView, Change};
-use testbed::twins::{Fault, Rule as Wrong};
+use testbed::twins::{Effect, Fault, Rule as Wrong};
 
 use super::{HOUR, MINUTE, Test, connect, key, only_published, test};
 
@@ -15,6 +15,7 @@ pub(super) fn tests() -> Vec<Test> {
         test("an_observed_account_is_never_changed", observed),
         test("our_own_account_can_have_keys", own),
         test("an_account_is_adopted_only_when_asked", adopted),
+        test("an_account_is_not_adopted_by_forged_notes", forged),
         test("a_person_is_never_managed", person),
         test("an_account_that_is_gone_is_made_anew", made_anew),
         test("two_service_accounts_on_one_account", two),
@@ -120,6 +121,48 @@ async fn adopted(scene: Scene) -> Result<()> {
         "what was adopted was deleted"
     );
     ensure!(scene.living().is_empty(), "a key is left");
+    Ok(())
+}
+
+/// Whoever may write a ServiceAccount may write our notes into it: an account of that very name, which
+/// others made before, is not had by them.
+async fn forged(scene: Scene) -> Result<()> {
+    connect(&scene).await?;
+    let theirs = by_hand(&scene, "team-a.ci").await?;
+    scene.run(MINUTE * 2).await;
+    let server = scene.twin.view().installation;
+    let id = theirs.id.as_str();
+    let (address, deploys) = (Address::account("ci"), Address::key("deploys"));
+    for notes in [
+        json!({"apikeys.dev/account-intent": "2026-01-01T00:00:00Z"}),
+        json!({"apikeys.dev/account-id": id}),
+        json!({"apikeys.dev/account-id": id, "apikeys.dev/created": "true"}),
+    ] {
+        let mut forged = manifests::account(json!({"foreignKeys": "Revoke"}));
+        forged["metadata"]["annotations"] = notes.clone();
+        let all = &mut forged["metadata"]["annotations"];
+        all["apikeys.dev/server-identity"] = json!(server);
+        all["apikeys.dev/installation"] = json!(INSTALLATION);
+        scene.apply(&forged).await?;
+        scene.apply(&manifests::key("deploys", json!({}))).await?;
+        let status = json!({"status": {"id": id, "origin": "Created"}});
+        scene.patch_status(&address, status).await?;
+        scene.run(HOUR).await;
+        ensure!(
+            scene.reason(&address) == "AccountExists",
+            "{notes}: {}",
+            scene.reason(&address)
+        );
+        for address in [&deploys, &address] {
+            scene.delete(address).await?;
+            scene.until_gone(address, MINUTE).await?;
+        }
+        ensure!(
+            view(&scene, "team-a.ci")? == theirs,
+            "{notes}: it was changed"
+        );
+    }
+    ensure!(scene.twin.sent(Effect::Mint) == 0, "a key was asked for");
     Ok(())
 }
 

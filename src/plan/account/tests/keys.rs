@@ -190,6 +190,9 @@ fn a_foreign_key_is_spared() {
     case("not ours to manage", &|seen| {
         seen.object.spec.management = Management::Observed;
     });
+    case("there before, and not taken over", &|seen| {
+        seen.remote = Remote::Found(remote_made_at(ago(62)));
+    });
     case("a connection's own", &|seen| {
         seen.identities.insert(AccountId::new("Users-7"));
     });
