@@ -405,3 +405,6 @@ impl<K: Resource<DynamicType = (), Scope = Self>> Place<K> for ClusterResourceSc
         Api::all(client)
     }
 }
+
+#[cfg(test)]
+mod tests;

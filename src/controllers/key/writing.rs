@@ -38,33 +38,8 @@ pub(super) async fn rehearse(
     hands: &mut Hands,
     publication: &Publication,
 ) -> Outcome<Done> {
-    let dummy = KeyMaterial::new(DUMMY);
-    // One that is to be taken over is seen by no watch, and never made.
-    if hands.object.spec.secret.adopt && hands.secret.is_none() {
-        if let Err(lapse) = look_again(ctx, hands).await {
-            return Outcome::Unanswered(lapse.to_string());
-        }
-        if hands.secret.is_none() {
-            return Outcome::Done(Done::Failed(nothing_to_adopt(&hands.object)));
-        }
-    }
-    for _ in 0..MOST_STALE {
-        match write_secret(ctx, hands, &dummy, publication, Effect::Rehearsed).await {
-            Ok(_) => break,
-            Err(Lapse::Refused(why)) => {
-                return Outcome::Done(Done::Failed(secret_refused(hands, &why)));
-            }
-            Err(Lapse::NoAnswer(why)) => return Outcome::Unanswered(why),
-            Err(Lapse::Conflict | Lapse::NotFound) => {
-                if let Err(lapse) = look_again(ctx, hands).await {
-                    return Outcome::Unanswered(lapse.to_string());
-                }
-                // What is not ours is not tried to be written.
-                if matches!(secret_facts(ctx, hands), key::Secret::Foreign(_)) {
-                    break;
-                }
-            }
-        }
+    if let Some(ended) = try_to_write(ctx, hands, publication).await {
+        return ended;
     }
     let name = hands.object.spec.service_account_ref.name.clone();
     let account: Option<ServiceAccount> = match ctx
@@ -94,15 +69,41 @@ pub(super) async fn rehearse(
     })
 }
 
-/// A Secret that is to be taken over is not made: it would be ours, and go with the ApiKey.
-fn nothing_to_adopt(object: &ApiKey) -> Setback {
-    let message = format!(
-        "There is no Secret {} to be taken over. Apply it with the annotation {}: {}, or leave out spec.secret.adopt.",
-        object.secret_name(),
-        annotation::ADOPT_BY,
-        object.name_any()
-    );
-    Setback::refused(Stop::new(Reason::SecretConflict, message), Retry::Backoff)
+/// Tries the Secret's write without effect; tells what ends the rehearsal, if anything does.
+async fn try_to_write(
+    ctx: &Ctx,
+    hands: &mut Hands,
+    publication: &Publication,
+) -> Option<Outcome<Done>> {
+    let unanswered = |lapse: Lapse| Some(Outcome::Unanswered(lapse.to_string()));
+    let adopts = hands.object.spec.secret.adopt;
+    // One that is to be taken over is seen by no watch.
+    if adopts && hands.secret.is_none() {
+        if let Err(lapse) = look_again(ctx, hands).await {
+            return unanswered(lapse);
+        }
+    }
+    let dummy = KeyMaterial::new(DUMMY);
+    for _ in 0..MOST_STALE {
+        // What is not ours is not tried to be written, and what is to be taken over not to be made.
+        let foreign = matches!(secret_facts(ctx, hands), key::Secret::Foreign(_));
+        if foreign || adopts && hands.secret.is_none() {
+            return None;
+        }
+        match write_secret(ctx, hands, &dummy, publication, Effect::Rehearsed).await {
+            Ok(_) => return None,
+            Err(Lapse::Refused(why)) => {
+                return Some(Outcome::Done(Done::Failed(secret_refused(hands, &why))));
+            }
+            Err(lapse @ Lapse::NoAnswer(_)) => return unanswered(lapse),
+            Err(Lapse::Conflict | Lapse::NotFound) => {
+                if let Err(lapse) = look_again(ctx, hands).await {
+                    return unanswered(lapse);
+                }
+            }
+        }
+    }
+    None
 }
 
 /// Why the cluster does not take the Secret. Whoever refuses a change of one that is there has seen
@@ -172,7 +173,7 @@ pub(super) async fn publish(
                     return failed(words, Reason::SecretConflict, answered);
                 }
                 // Whoever has changed what is his does not stop us.
-                if !is_still(&known, &found) || ctx.clock.now() >= deadline {
+                if !found.is_as_rehearsed(&known) || ctx.clock.now() >= deadline {
                     return Outcome::Done(Done::Outrun(found));
                 }
             }
@@ -191,18 +192,6 @@ async fn look_again(ctx: &Ctx, hands: &mut Hands) -> Answer<()> {
     let name = hands.object.secret_name();
     hands.secret = ctx.cluster.secret(&namespace, name).await?;
     Ok(())
-}
-
-/// Whether a Secret holds the same key as before, or still none.
-fn is_still(known: &key::Secret, found: &key::Secret) -> bool {
-    match (known, found) {
-        (key::Secret::Offered, key::Secret::Offered) => true,
-        (key::Secret::Ours(known), key::Secret::Ours(found)) => {
-            let nonce = |held: &key::Held| held.published.as_ref().map(|key| key.nonce.clone());
-            !found.deleting && known.owner == found.owner && nonce(known) == nonce(found)
-        }
-        _ => false,
-    }
 }
 
 fn publish_failed(stop: Stop, answered: bool) -> Done {

@@ -194,6 +194,19 @@ impl Secret {
     pub fn published(&self) -> Option<&Published> {
         self.ours()?.published.as_ref()
     }
+
+    /// Whether a key may go into it as was rehearsed, although somebody has written it since: it is
+    /// as much ours as it was, and holds the same key, or none as before.
+    pub fn is_as_rehearsed(&self, rehearsed: &Self) -> bool {
+        match (rehearsed, self) {
+            (Self::Offered, Self::Offered) => true,
+            (Self::Ours(known), Self::Ours(found)) => {
+                let nonce = |held: &Held| held.published.as_ref().map(|key| key.nonce.clone());
+                !found.deleting && known.owner == found.owner && nonce(known) == nonce(found)
+            }
+            _ => false,
+        }
+    }
 }
 
 /// Our Secret.

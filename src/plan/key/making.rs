@@ -162,6 +162,12 @@ fn sensible(seen: &Seen) -> Result<(), Stop> {
 pub(super) fn secret_is_free(seen: &Seen) -> Result<(), Stop> {
     let name = seen.object.secret_name();
     let message = match &seen.secret {
+        // No watch sees one that is to be taken over; made, it would be ours, and go with the ApiKey.
+        Secret::Absent if seen.object.spec.secret.adopt && seen.pass.rehearsed => format!(
+            "There is no Secret {name} to be taken over. Apply it with the annotation {}: {}, or leave out spec.secret.adopt.",
+            annotation::ADOPT_BY,
+            seen.object.name
+        ),
         Secret::Absent | Secret::Offered => return Ok(()),
         Secret::Ours(held) if !held.deleting => return Ok(()),
         Secret::Ours(_) => format!(

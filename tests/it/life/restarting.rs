@@ -2,8 +2,9 @@
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use simulation::manifests::{self, Address};
+use simulation::manifests::{self, Address, TEAM};
 use simulation::scene::{OPERATOR, Scene};
+use simulation::script::{Act, Rule};
 
 use super::{HOUR, MINUTE, Test, ground, key, rotate, test};
 
@@ -12,6 +13,7 @@ pub(super) fn tests() -> Vec<Test> {
         test("a_workload_is_restarted_once_for_each_key", once),
         test("keys_of_one_workload_restart_it_together", together),
         test("a_workload_that_is_not_there_is_told_of", absent),
+        test("a_restart_without_an_answer_holds_up_nothing", unanswered),
     ]
 }
 
@@ -110,6 +112,36 @@ async fn absent(scene: Scene) -> Result<()> {
     scene.apply(&manifests::deployment("shop")).await?;
     let restarts = |scene: &Scene| restarted(scene).is_some();
     scene.until("the restart", HOUR, restarts).await?;
+    let content = |scene: &Scene| scene.says(&address, "UpToDate", "True");
+    scene.until("no complaint", HOUR, content).await.map(drop)
+}
+
+async fn unanswered(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    scene.apply(&manifests::deployment("shop")).await?;
+    let address = key(&scene, "deploys", spec()).await?;
+    rotate(&scene, "deploys", "one").await?;
+    let lost = Rule::every(Act::Refuse, |call| {
+        call.process.name.as_ref() == OPERATOR && call.path.contains("/deployments/")
+    });
+    let lost = scene.world.recorder.script(lost.times(40));
+    lost.met().await;
+    // What comes after a restart in a pass is done all the same.
+    let label = json!({"spec": {"secret": {"labels": {"example.org/team": "shop"}}}});
+    scene.patch(&address, label).await?;
+    scene.run(MINUTE).await;
+    let secret = scene
+        .get(&Address::secret(TEAM, "deploys"))
+        .context("none")?;
+    ensure!(
+        secret["metadata"]["labels"]["example.org/team"] == "shop",
+        "{secret:#}"
+    );
+    ensure!(scene.says(&address, "Ready", "True"), "not Ready any more");
+    let up_to_date = scene.condition(&address, "UpToDate").context("none")?;
+    ensure!(up_to_date["reason"] == "Rejected", "{up_to_date}");
+    let restarts = |scene: &Scene| restarted(scene).is_some();
+    scene.until("the restart", HOUR * 24, restarts).await?;
     let content = |scene: &Scene| scene.says(&address, "UpToDate", "True");
     scene.until("no complaint", HOUR, content).await.map(drop)
 }

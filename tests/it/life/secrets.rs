@@ -3,8 +3,11 @@
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use simulation::consumer::Habit;
+use simulation::effect::Call;
+use simulation::kubernetes::Denied;
 use simulation::manifests::{self, Address, TEAM, encoded, key_of, previous_of};
-use simulation::scene::Scene;
+use simulation::scene::{OPERATOR, Scene};
+use simulation::script::{Act, Moment, Rule};
 
 use super::{DAY, HOUR, MINUTE, Test, ground, key, only_published, rotate, test, uid};
 
@@ -33,6 +36,12 @@ pub(super) fn tests() -> Vec<Test> {
         test(
             "a_secret_brought_back_from_before_is_replaced",
             brought_back,
+        ),
+        test("a_policy_that_undoes_labels_is_not_fought", undone),
+        test("a_secret_that_others_write_costs_no_key", written_meanwhile),
+        test(
+            "a_second_slot_that_is_refused_costs_no_key",
+            second_slot_refused,
         ),
     ]
 }
@@ -358,4 +367,96 @@ async fn brought_back(scene: Scene) -> Result<()> {
     scene.run(HOUR * 3).await;
     ensure!(scene.witness.made(&uid) == 3, "more than one new key");
     only_published(&scene, "deploys")
+}
+
+/// Whether a call changes the Secret, and is meant.
+fn writes_the_secret(call: &Call) -> bool {
+    let ours = call.process.name.as_ref() == OPERATOR;
+    ours && call.is_effect() && call.path == Address::secret(TEAM, "deploys").path()
+}
+
+/// Somebody's policy takes a label off that a manifest asks for.
+async fn undone(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    scene.world.api.store(|store| {
+        store.admit("policy", |write| {
+            let labels = write.object.pointer_mut("/metadata/labels");
+            if let Some(labels) = labels.and_then(Value::as_object_mut) {
+                labels.remove("example.org/team");
+            }
+            Ok(())
+        });
+    });
+    let spec = json!({"secret": {"labels": {"example.org/team": "shop"}}});
+    key(&scene, "deploys", spec).await?;
+    let written = |scene: &Scene| {
+        let effects = scene.effects(OPERATOR);
+        let writes = effects
+            .iter()
+            .filter(|effect| writes_the_secret(&effect.call));
+        writes.count()
+    };
+    let before = written(&scene);
+    scene.run(HOUR).await;
+    // Every pass tries it once: at each resync, of which an hour has twelve, and a little more often.
+    let tries = written(&scene) - before;
+    ensure!((1..=30).contains(&tries), "{tries} writes in an hour");
+    Ok(())
+}
+
+/// Whoever changes what is his, while a key is on its way into the Secret.
+async fn written_meanwhile(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    let address = key(&scene, "deploys", json!({})).await?;
+    let publish = Rule::once(Act::Hold(Moment::Before), writes_the_secret);
+    let publish = scene.world.recorder.script(publish);
+    let ask = json!({"metadata": {"annotations": {"apikeys.dev/rotate": "one"}}});
+    scene.patch(&address, ask).await?;
+    publish.met().await;
+    let theirs = json!({"metadata": {"annotations": {"example.org/seen": "today"}}});
+    scene
+        .patch(&Address::secret(TEAM, "deploys"), theirs)
+        .await?;
+    let id = |scene: &Scene| scene.published(TEAM, "deploys").map(|key| key.id);
+    let first = id(&scene);
+    publish.release();
+    let another = |scene: &Scene| id(scene) != first;
+    scene.until("another key", MINUTE, another).await?;
+    scene.run(MINUTE).await;
+    let made = scene.witness.made(&uid(&scene, &address)?);
+    ensure!(made == 2, "{made} keys were made");
+    ensure!(scene.living().len() == 2, "{:?}", scene.living());
+    Ok(())
+}
+
+/// A rehearsal writes what the real write will: also what is kept of the key before.
+async fn second_slot_refused(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    let spec = json!({"rotation": {"overlap": "1h"}, "secret": {"keepPrevious": true}});
+    let address = key(&scene, "deploys", spec).await?;
+    let id = |scene: &Scene| scene.published(TEAM, "deploys").map(|key| key.id);
+    let first = id(&scene);
+    scene.world.api.store(|store| {
+        store.admit("policy", |write| {
+            let slot = &write.object["data"]["PREVIOUS_OCTOPUS_API_KEY"];
+            if slot.is_null() {
+                return Ok(());
+            }
+            Err(Denied("one key for each Secret".into()))
+        });
+    });
+    let ask = json!({"metadata": {"annotations": {"apikeys.dev/rotate": "one"}}});
+    scene.patch(&address, ask).await?;
+    scene.run(HOUR).await;
+    let made = scene.witness.made(&uid(&scene, &address)?);
+    ensure!(made == 1, "{made} keys were made");
+    ensure!(id(&scene) == first, "it is replaced");
+    let up_to_date = scene.condition(&address, "UpToDate").context("none")?;
+    ensure!(up_to_date["reason"] == "SecretRefused", "{up_to_date}");
+    scene.world.api.store(|store| store.lift("policy"));
+    let kept = |scene: &Scene| {
+        let held = scene.get(&Address::secret(TEAM, "deploys"));
+        held.is_some_and(|held| previous_of(&held).is_some())
+    };
+    scene.until("both keys", HOUR, kept).await.map(drop)
 }
