@@ -78,10 +78,11 @@ async fn try_to_write(
     let unanswered = |lapse: Lapse| Some(Outcome::Unanswered(lapse.to_string()));
     let adopts = hands.object.spec.secret.adopt;
     // One that is to be taken over is seen by no watch.
-    if adopts && hands.secret.is_none() {
-        if let Err(lapse) = look_again(ctx, hands).await {
-            return unanswered(lapse);
-        }
+    if adopts
+        && hands.secret.is_none()
+        && let Err(lapse) = look_again(ctx, hands).await
+    {
+        return unanswered(lapse);
     }
     let dummy = KeyMaterial::new(DUMMY);
     for _ in 0..MOST_STALE {

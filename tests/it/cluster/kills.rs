@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
+use jiff::SignedDuration;
 use kube::ResourceExt as _;
 use kube::api::DynamicObject;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use testbed::twins::octopus::{Change, KeyView};
+use testbed::twins::{Fault, Rule};
 
 use super::case::{Account, Case, Key, Sealed};
 use super::stage::Stage;
@@ -18,13 +20,18 @@ const KILLS: usize = 8;
 /// The moments at which it is killed are drawn from it, unless `SEED` in the environment names another.
 const SEED: u64 = 3;
 
+/// What was replaced goes as soon as it may.
+const NO_OVERLAP: &str = "rotation: {overlap: 0s}";
+/// So old is a key that the sweep takes, and older than any attempt.
+const OLD: SignedDuration = SignedDuration::from_mins(15);
+
 pub(super) fn seed() -> u64 {
     let named = std::env::var_os("SEED").and_then(|seed| seed.to_str()?.parse().ok());
     named.unwrap_or(SEED)
 }
 
-/// `kill -9` while keys are made and deleted: afterwards each Secret holds a living key, and nothing
-/// else lives but what a killed operator had made and not published, which is the sweep's.
+/// `kill -9` while keys are made and deleted: afterwards each Secret holds a living key, what a killed
+/// operator had made and not published goes the sweep's way, and nothing else lives.
 pub(super) async fn kills(stage: &Arc<Stage>, seed: u64) -> Result<()> {
     let mut dice = StdRng::seed_from_u64(seed);
     stage.stop().await?;
@@ -35,9 +42,16 @@ pub(super) async fn kills(stage: &Arc<Stage>, seed: u64) -> Result<()> {
     case.ready(Account("ci")).await?;
     let mut wanted = BTreeSet::new();
     let mut chance = Chance::default();
+    die_with_a_key_in_hand(&case).await?;
+    wanted.insert("first".to_owned());
+    chance.unpublished.extend(unpublished(&case).await?);
+    ensure!(chance.unpublished.len() == 1, "no key was left");
     for round in 0..KILLS {
         let born: BTreeSet<String> = (0..4).map(|key| format!("r{round}k{key}")).collect();
-        let manifests: Vec<_> = born.iter().map(|name| case.key_named(name, "")).collect();
+        let manifests: Vec<_> = born
+            .iter()
+            .map(|name| case.key_named(name, NO_OVERLAP))
+            .collect();
         let moment = Moment::draw(&case, &mut dice).await?;
         case.apply(&manifests).await?;
         wanted.extend(born.clone());
@@ -61,6 +75,19 @@ pub(super) async fn kills(stage: &Arc<Stage>, seed: u64) -> Result<()> {
     }
     accounted_for(&case, &chance).await?;
     case.end().await
+}
+
+/// The operator is killed between a mint and its answer.
+async fn die_with_a_key_in_hand(case: &Case) -> Result<()> {
+    let slow = Rule::new(Fault::Slow { millis: 60_000 });
+    let slow = slow.on("POST", "/api/users/*/apikeys").next(1);
+    case.twin.fault(slow);
+    case.apply(&[case.key_named("first", NO_OVERLAP)]).await?;
+    let made = |case: &Case| (!case.living().is_empty()).then_some(());
+    case.shown("the key", made).await?;
+    case.stage.kill().await?;
+    case.mended();
+    case.stage.start_unelected().await
 }
 
 /// What may be left when operators are killed.
@@ -152,12 +179,20 @@ async fn accounted_for(case: &Case, chance: &Chance) -> Result<()> {
     );
     for key in living.iter().filter(|key| !published.contains(&key.id)) {
         is_chance(key, &uids, chance)?;
-        if !uids.contains(uid(key)) {
-            case.change(Change::RevokeKey {
-                key: key.id.clone(),
-            })?;
-        }
+        let stray = uids.contains(uid(key));
+        let at = key.created - OLD;
+        let key = key.id.clone();
+        case.change(if stray {
+            Change::BackdateKey { key, at }
+        } else {
+            // Backdated it would be older than its ServiceAccount, and so only be reported.
+            Change::RevokeKey { key }
+        })?;
     }
+    let rest = |case: &Case| (case.living().len() == held).then_some(());
+    case.shown("the end of what killed operators left", rest)
+        .await?;
+    ensure!(case.living().iter().all(|key| published.contains(&key.id)));
     Ok(())
 }
 

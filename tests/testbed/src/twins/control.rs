@@ -39,7 +39,7 @@ const GUIDE: &str = r#"The control door of a twin.
   POST   /changes                  something happens from outside, for example
            {"change":"disable","user":"ci-team-a"}
            {"change":"revokeKey","key":"apikeys-..."}
-         changes: revokeKey{key} expireKey{key,at} giveKey{key,user} disable{user} enable{user}
+         changes: revokeKey{key} expireKey{key,at} backdateKey{key,at} giveKey{key,user} disable{user} enable{user}
                   rename{user,username} delete{user} leave{user,team} join{user,team} reinstall
                   keyPolicy{defaultDays,maxDays} forbidUserKeys trust{issuer}
                   beginMaintenance endMaintenance

@@ -30,6 +30,13 @@ pub enum Change {
         /// When.
         at: Timestamp,
     },
+    /// A key was made at another time than it was, as if so much time had gone by since.
+    BackdateKey {
+        /// Its id.
+        key: String,
+        /// When.
+        at: Timestamp,
+    },
     /// A key now belongs to somebody else, as after a mistaken copy of a credential.
     GiveKey {
         /// Its id.
@@ -209,6 +216,7 @@ impl Octopus {
                 self.keys.remove(&id);
             }
             Change::ExpireKey { key, at } => self.key(&key)?.expires = Some(at),
+            Change::BackdateKey { key, at } => self.key(&key)?.created = at,
             Change::GiveKey { key, user } => {
                 let owner = self.user(&user)?.id.clone();
                 self.key(&key)?.user = owner;
