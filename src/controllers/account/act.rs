@@ -172,7 +172,12 @@ fn written(_: &Ctx, hands: &mut Hands, answer: Result<ServiceAccount, Lapse>) ->
 async fn refresh(ctx: &Ctx, hands: &mut Hands) -> Outcome<Done> {
     match live(ctx, &hands.object).await {
         Ok(Some(object)) => {
+            let asked = hands.object.metadata.generation;
             hands.object = object;
+            // Whether this is granted, and who else has it, was reckoned for what was asked before.
+            if hands.object.metadata.generation != asked {
+                return Outcome::Stale;
+            }
             Outcome::Done(Done::Refreshed(Box::new(facts::service_account(
                 &hands.object,
             ))))

@@ -1,10 +1,10 @@
 //! Finding, taking over or creating an account that is not pinned yet; and one that is gone.
 
 use super::identity::{is_ours, is_told_ours, lookup, may_be_managed, not_our_own, username};
+use super::living::on_the_present;
 use super::{Lookup, Maker, Pins, Remote, Route, Seen, Step};
 use crate::api::Management;
 use crate::api::conditions::Reason;
-use crate::plan::key::Freshness;
 use crate::plan::port::{AccountDraft, AccountId, Activity, Nature, RemoteAccount};
 use crate::plan::rotation::after;
 use crate::plan::{LANDS_WITHIN, Stop};
@@ -44,15 +44,6 @@ pub(super) fn take(seen: &Seen, route: &Route, account: &RemoteAccount) -> Resul
             Maker::Somebody,
         )));
     }
-    if account.nature == Nature::Human {
-        return Err(Stop::new(
-            Reason::AccountExists,
-            format!(
-                "{} is the account of a person, which is never managed. Choose another spec.username, or declare the account as Observed.",
-                account.username
-            ),
-        ));
-    }
     not_our_own(seen, route, account)?;
     manageable(seen, account)?;
     let maker = if is_ours(seen, account) {
@@ -63,12 +54,18 @@ pub(super) fn take(seen: &Seen, route: &Route, account: &RemoteAccount) -> Resul
     Ok(Step::Pin(pin(seen, route, account.id.clone(), maker)))
 }
 
-/// That the account was made for this ServiceAccount, or may be taken over.
+/// That the account is a service account, and was made for this ServiceAccount or may be taken over.
 pub(super) fn manageable(seen: &Seen, account: &RemoteAccount) -> Result<(), Stop> {
     if may_be_managed(seen, account) {
         return Ok(());
     }
     let username = &account.username;
+    if account.nature == Nature::Human {
+        let message = format!(
+            "{username} is the account of a person, which is never managed. Choose another spec.username, or declare the account as Observed."
+        );
+        return Err(Stop::new(Reason::AccountExists, message));
+    }
     let already = if is_told_ours(&seen.object.pins) {
         format!("Account {username} was on the server before this ServiceAccount was made.")
     } else {
@@ -83,10 +80,7 @@ fn create(seen: &Seen, route: &Route, username: String) -> Result<Step, Stop> {
     let claimed = seen.object.pins.free_at;
     if claimed.is_some() && claimed == seen.pass.claimed {
         // Kubernetes may have removed the object all the same: see `controllers::account`.
-        return Ok(match seen.freshness {
-            Freshness::Cached => Step::Refresh,
-            Freshness::Live => Step::Create(draft(seen, username)),
-        });
+        return Ok(on_the_present(seen, Step::Create(draft(seen, username))));
     }
     let landed = claimed.map(|at| after(at, LANDS_WITHIN));
     if landed.is_some_and(|landed| seen.now <= landed) {

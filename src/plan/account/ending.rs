@@ -122,15 +122,21 @@ fn fate(seen: &Seen) -> Fate {
     let pins = &seen.object.pins;
     let ours = pins.installation.as_ref() == Some(&seen.claim.installation);
     let pending = pins.account.is_some() || pins.free_at.is_some();
-    let older = matches!(&seen.remote, Remote::Found(account) if identity::is_older(seen, account));
-    let made = identity::is_told_ours(pins) && !older;
+    let told = identity::is_told_ours(pins);
+    let (made, manageable) = match &seen.remote {
+        Remote::Found(account) => (
+            told && !identity::is_older(seen, account),
+            identity::may_be_managed(seen, account),
+        ),
+        Remote::Absent | Remote::Unknown => (told, told || seen.object.spec.adopt),
+    };
     // Without a grant nothing is done, not even taking away: who made it is only an annotation.
     let granted = !matches!(&seen.grant, Err(stop) if stop.reason == Reason::NotGranted);
     if seen.object.spec.management != Management::Managed
         || !granted
         || !ours
         || !pending
-        || !(made || seen.object.spec.adopt)
+        || !manageable
         || seen.rival.is_some()
     {
         return Fate::Stays;

@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::identity::may_be_managed;
+use super::living::on_the_present;
 use super::{Pins, Remote, Seen, Step};
 use crate::api::{ForeignKeys, Management};
 use crate::plan::grant::Foreign;
-use crate::plan::key::Freshness;
 use crate::plan::port::{KeyId, List, RemoteKey};
 use crate::plan::rotation::after;
 use crate::plan::sweep::Origin;
@@ -34,10 +34,19 @@ pub(super) fn revoke(seen: &Seen) -> Option<Step> {
         return None;
     }
     let key = listed(seen, list).find(|key| is_due(seen, list, key))?;
-    Some(match seen.freshness {
-        Freshness::Cached => Step::Refresh,
-        Freshness::Live => Step::Revoke(account.clone(), key.id.clone()),
-    })
+    let revoke = Step::Revoke(account.clone(), key.id.clone());
+    Some(on_the_present(seen, revoke))
+}
+
+/// Takes the notes away when nobody asks for them any more: a day begins anew.
+pub(super) fn forget(seen: &Seen) -> Option<Step> {
+    let asked = seen.object.spec.foreign_keys == ForeignKeys::Revoke;
+    (!asked && !seen.object.pins.foreign.is_empty()).then(|| noting(seen, BTreeMap::new()))
+}
+
+fn noting(seen: &Seen, foreign: BTreeMap<KeyId, Timestamp>) -> Step {
+    let pins = seen.object.pins.clone();
+    Step::Pin(Pins { foreign, ..pins })
 }
 
 /// Writes down since when keys have been seen, where that is not written yet.
@@ -47,13 +56,7 @@ pub(super) fn note(seen: &Seen) -> Option<Step> {
     } else {
         BTreeMap::new()
     };
-    let pins = &seen.object.pins;
-    (wanted != pins.foreign).then(|| {
-        Step::Pin(Pins {
-            foreign: wanted,
-            ..pins.clone()
-        })
-    })
+    (wanted != seen.object.pins.foreign).then(|| noting(seen, wanted))
 }
 
 /// Whether such keys are to go: asked for, granted, and on an account that is nobody's credential.
@@ -107,6 +110,9 @@ fn remembered(seen: &Seen, list: &List) -> BTreeMap<KeyId, Timestamp> {
         .chain(known)
         .collect();
     let fresh = listed(seen, list).filter(|key| made_at(seen, key) <= after(seen.now, CLOCKS));
+    // The oldest first: whoever makes many keeps no other from its turn.
+    let mut fresh: Vec<_> = fresh.collect();
+    fresh.sort_by_key(|key| key.created_at);
     for key in fresh {
         if keys.len() >= MOST_NOTED {
             break;

@@ -7,7 +7,7 @@ use crate::api::conditions::Reason;
 use crate::api::{AccountOrigin, Management};
 use crate::plan::Stop;
 use crate::plan::marker::digest;
-use crate::plan::port::{AccountId, RemoteAccount};
+use crate::plan::port::{AccountId, Nature, RemoteAccount};
 use crate::plan::rotation::after;
 
 /// The dates of an account and of its ServiceAccount come from two clocks.
@@ -22,9 +22,11 @@ pub(super) fn identify(seen: &Seen, route: &Route) -> Option<Step> {
     unknown.then(|| Step::Find(lookup(seen, route)))
 }
 
-/// Whether the account may be changed: it was made for this ServiceAccount, or may be taken over.
+/// Whether the account may be changed: it is nobody's person, and was made for this ServiceAccount, or
+/// may be taken over.
 pub(super) fn may_be_managed(seen: &Seen, account: &RemoteAccount) -> bool {
-    seen.object.spec.adopt || is_ours(seen, account)
+    let ours = || seen.object.spec.adopt || is_ours(seen, account);
+    account.nature == Nature::Service && ours()
 }
 
 /// Whether the account was made for this ServiceAccount. Whoever may write a ServiceAccount may have

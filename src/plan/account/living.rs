@@ -3,17 +3,20 @@
 use super::claim::{claim, draft, lost, manageable};
 use super::identity::{identify, lookup, pinned};
 use super::teams::teams;
-use super::{Remote, Route, Seen, Step, status, sweep};
+use super::{Remote, Route, Seen, Step, foreign, status, sweep};
 use crate::api::conditions::Reason;
 use crate::api::{Management, ServiceAccountSpec};
 use crate::plan::Stop;
-use crate::plan::key::Finalizer;
-use crate::plan::port::{Activity, Nature, RemoteAccount};
+use crate::plan::key::{Finalizer, Freshness};
+use crate::plan::port::{Activity, RemoteAccount};
 
 /// The next step for an account that is wanted.
 pub(super) fn step(seen: &Seen) -> Step {
     if let Some(pins) = &seen.pass.forget {
         return Step::Pin(pins.clone());
+    }
+    if let Some(step) = foreign::forget(seen) {
+        return step;
     }
     if seen.pass.setback.is_none() {
         // Keys that nobody has go whatever else stands against the account.
@@ -112,15 +115,6 @@ fn not_supported_yet(spec: &ServiceAccountSpec) -> Option<&'static str> {
 
 /// Keeps a managed account as declared.
 fn managed(seen: &Seen, account: &RemoteAccount) -> Result<Option<Step>, Stop> {
-    if account.nature == Nature::Human {
-        return Err(Stop::new(
-            Reason::AccountExists,
-            format!(
-                "{} is the account of a person, which is never managed.",
-                account.username
-            ),
-        ));
-    }
     manageable(seen, account)?;
     let wanted = draft(seen, account.username.clone());
     let email_differs = wanted.email.is_some() && wanted.email != account.email;
@@ -128,12 +122,23 @@ fn managed(seen: &Seen, account: &RemoteAccount) -> Result<Option<Step>, Stop> {
         || wanted.activity != account.activity
         || email_differs
     {
-        return Ok(Some(Step::Update(account.id.clone(), wanted)));
+        return Ok(Some(on_the_present(
+            seen,
+            Step::Update(account.id.clone(), wanted),
+        )));
     }
     if let Some(step) = teams(seen, account)? {
         return Ok(Some(step));
     }
     works(account).map(|()| None)
+}
+
+/// A step that could undo what somebody has just declared: the ServiceAccount is read live before.
+pub(super) fn on_the_present(seen: &Seen, step: Step) -> Step {
+    match seen.freshness {
+        Freshness::Cached => Step::Refresh,
+        Freshness::Live => step,
+    }
 }
 
 /// Whether the account's keys work.

@@ -1,5 +1,6 @@
 //! The teams of an account: additive, and only what we joined is left.
 
+use super::living::on_the_present;
 use super::{Seen, Step};
 use crate::api::conditions::Reason;
 use crate::api::{ServiceAccountSpec, Team};
@@ -21,7 +22,8 @@ pub(super) fn teams(seen: &Seen, account: &RemoteAccount) -> Result<Option<Step>
         if !found.members.contains(&account.id) {
             // What we add is recorded before it is added, so that it can be taken back.
             if pins.added.contains(&found.id) {
-                return Ok(Some(Step::Join(found.id.clone(), account.id.clone())));
+                let join = Step::Join(found.id.clone(), account.id.clone());
+                return Ok(Some(on_the_present(seen, join)));
             }
             let mut pins = pins.clone();
             pins.added.insert(found.id.clone());
@@ -41,7 +43,7 @@ pub(super) fn leave(seen: &Seen, team: &TeamId, account: &RemoteAccount) -> Step
     match seen.teams.iter().find(|(known, _)| *known == reference) {
         None => Step::FindTeam(reference),
         Some((_, Some(found))) if found.members.contains(&account.id) => {
-            Step::Leave(team.clone(), account.id.clone())
+            on_the_present(seen, Step::Leave(team.clone(), account.id.clone()))
         }
         Some(_) => {
             let mut pins = seen.object.pins.clone();

@@ -352,9 +352,15 @@ fn a_forged_account_id_gives_nothing() {
 #[test]
 fn an_account_is_kept_as_declared() {
     let declared = r#"{"displayName": "CI", "email": "ci@example.org"}"#;
-    let seen = seen(&json(declared))
+    let mut seen = seen(&json(declared))
         .pinned(Maker::Us)
         .found(remote("team-a.ci"));
+    assert_eq!(
+        plan(&seen).step,
+        Step::Refresh,
+        "it may be declared otherwise"
+    );
+    seen.freshness = Freshness::Live;
     let Step::Update(_, draft) = plan(&seen).step else {
         panic!("{:?}", plan(&seen).step)
     };
@@ -389,6 +395,12 @@ fn teams_are_recorded_before_they_are_joined_and_left_before_they_are_forgotten(
         panic!("{:?}", plan(&joining).step)
     };
     joining.object.pins = pins;
+    assert_eq!(
+        plan(&joining).step,
+        Step::Refresh,
+        "it may be declared no more"
+    );
+    joining.freshness = Freshness::Live;
     let step = plan(&joining).step;
     assert_eq!(
         step,
@@ -400,11 +412,18 @@ fn teams_are_recorded_before_they_are_joined_and_left_before_they_are_forgotten(
     assert_eq!(plan(&joined).step, Step::Idle);
 
     let mut leaving = joined;
+    leaving.freshness = Freshness::Cached;
     leaving.object.spec.octopus = None;
     leaving.teams = vec![(
         TeamRef::Id(TeamId::new("Teams-1")),
         Some(team(&["Users-7"])),
     )];
+    assert_eq!(
+        plan(&leaving).step,
+        Step::Refresh,
+        "it may be declared again"
+    );
+    leaving.freshness = Freshness::Live;
     let step = plan(&leaving).step;
     assert_eq!(
         step,
@@ -686,6 +705,19 @@ fn whose_keys_they_are_is_asked_before_anything_stands_in_the_way() {
     let shown = refused.found(remote("team-a.ci"));
     assert!(verified(&shown).is_some());
     assert!(mint_stop(&shown).is_some());
+}
+
+#[test]
+fn a_person_is_left_alone_whoever_was_pinned() {
+    let person = RemoteAccount {
+        nature: Nature::Human,
+        ..remote("team-a.ci")
+    };
+    let spec = r#"{"adopt": true, "deletionPolicy": "Disable"}"#;
+    let pinned = seen(&json(spec)).pinned(Maker::Somebody).found(person);
+    let pinned = pinned.listed(vec![]);
+    assert_eq!(pinned.reason(), "AccountExists");
+    assert_eq!(plan(&pinned.deleting()).step, Step::Close);
 }
 
 /// Whoever may write a ServiceAccount may write our notes into it, but not when it was made.

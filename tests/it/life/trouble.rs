@@ -2,9 +2,11 @@
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
+use http::Method;
 use serde_json::{Value, json};
 use simulation::manifests::{self, Address, TEAM};
-use simulation::scene::Scene;
+use simulation::scene::{OPERATOR, Scene};
+use simulation::script::{Act, Moment, Rule};
 use testbed::twins::octopus::{Change, KeyView};
 use testbed::twins::{Effect, Fault, Rule as Wrong};
 
@@ -24,6 +26,7 @@ pub(super) fn tests() -> Vec<Test> {
         test("a_server_that_is_down_is_asked_by_one", asked_by_one),
         test("a_credential_that_is_replaced", credential),
         test("grants_bound_what_a_namespace_may_have", grants),
+        test("a_grant_is_asked_for_what_is_asked_now", changed_wish),
         test("foreign_and_others_keys_are_never_touched", foreign_keys),
         test("an_orphan_is_swept", orphan),
         test("a_forged_status_cuts_nobody_off", forged_status),
@@ -313,6 +316,45 @@ async fn grants(scene: Scene) -> Result<()> {
     ensure!(mints(&scene) == 1, "{} mints", mints(&scene));
     scene.delete(&address).await?;
     scene.until_gone(&address, MINUTE).await?;
+    Ok(())
+}
+
+/// Somebody asks for more while his account is made.
+async fn changed_wish(scene: Scene) -> Result<()> {
+    shared(&scene).await?;
+    let mut wish = manifests::account(json!({}));
+    wish["spec"]["serverRef"] = json!({"kind": "ClusterDeployServer", "name": "shared"});
+    let address = Address::account("ci");
+    let path = address.path();
+    let read = Rule::once(Act::Hold(Moment::Before), move |call| {
+        call.process.name.as_ref() == OPERATOR && call.method == Method::GET && call.path == path
+    });
+    let read = scene.world.recorder.script(read);
+    scene.apply(&wish).await?;
+    read.met().await;
+    let teams = json!({"spec": {"octopus": {"teams": [{"name": "API key operators"}]}}});
+    scene.patch(&address, teams).await?;
+    read.release();
+    scene.run(HOUR).await;
+    ensure!(
+        scene.reason(&address) == "NotGranted",
+        "{}",
+        scene.reason(&address)
+    );
+    let view = scene.twin.view();
+    ensure!(view.account("team-a.ci").is_none(), "an account was made");
+    let joined = view
+        .teams
+        .iter()
+        .map(|team| team.members.len())
+        .sum::<usize>();
+    let before = Scene::new().await?.twin.view();
+    let known = before
+        .teams
+        .iter()
+        .map(|team| team.members.len())
+        .sum::<usize>();
+    ensure!(joined == known, "somebody has joined a team");
     Ok(())
 }
 

@@ -136,6 +136,7 @@ impl Bench {
     /// # Errors
     /// When they do, or when there are none.
     pub fn healthy(&self, tests: &str) -> Result<()> {
+        self.clean()?;
         let output = self.cargo(tests, None)?;
         let text = String::from_utf8_lossy(&output.stdout);
         ensure!(
@@ -155,12 +156,14 @@ impl Bench {
     /// # Errors
     /// When it does not apply or does not compile.
     pub fn try_it(&self, mutant: &Mutant) -> Result<Fate> {
-        let clean = || git(&self.tree, &["checkout", "--quiet", "--"], ".");
-        clean()?;
+        self.clean()?;
         git(&self.tree, &["apply"], &mutant.path)?;
-        let outcome = self.judge(mutant);
-        clean()?;
-        outcome
+        self.judge(mutant)
+    }
+
+    /// Takes everything back that was done to the copy.
+    fn clean(&self) -> Result<()> {
+        git(&self.tree, &["checkout", "--quiet", "--"], ".").map(drop)
     }
 
     fn judge(&self, mutant: &Mutant) -> Result<Fate> {

@@ -156,6 +156,27 @@ fn a_foreign_key_goes_after_a_day() {
 }
 
 #[test]
+fn the_oldest_foreign_keys_are_noted_first() {
+    let mut many = with_foreign(None, ago(3 * 24 * 60));
+    let fresh = (0..60).map(|number| foreign(&format!("new{number}"), ago(10)));
+    let old = many.list.take().into_iter().flat_map(|list| list.keys);
+    let keys = fresh.chain(old).collect();
+    let Step::Pin(pins) = plan(&many.listed(keys)).step else {
+        panic!("nothing is noted")
+    };
+    assert!(pins.foreign.contains_key(&KeyId::new("f1")));
+}
+
+#[test]
+fn the_day_of_a_foreign_key_begins_anew_with_the_setting() {
+    let mut off = with_foreign(Some(ago(60)), ago(120));
+    off.object.spec.foreign_keys = ForeignKeys::Report;
+    off.connection = Err(Stop::plain(Reason::ServerUnreachable));
+    off.remote = Remote::Unknown;
+    assert!(matches!(plan(&off).step, Step::Pin(pins) if pins.foreign.is_empty()));
+}
+
+#[test]
 fn a_foreign_key_is_spared() {
     let day = 24 * 60;
     let due = || {
@@ -189,6 +210,13 @@ fn a_foreign_key_is_spared() {
     });
     case("not ours to manage", &|seen| {
         seen.object.spec.management = Management::Observed;
+    });
+    case("a person's", &|seen| {
+        seen.object.spec.adopt = true;
+        seen.remote = Remote::Found(RemoteAccount {
+            nature: Nature::Human,
+            ..remote("team-a.ci")
+        });
     });
     case("there before, and not taken over", &|seen| {
         seen.remote = Remote::Found(remote_made_at(ago(62)));
