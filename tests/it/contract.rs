@@ -1,13 +1,14 @@
 //! The contract between our clients and the deploy servers, played over real sockets.
 //!
 //! What every server must show, for any twin: [`keys`], [`faults`], [`leaks`]. What only one kind
-//! has: [`octopus`]. Each test has a twin of its own. Time is the machine's; nothing waits but for a
+//! has: [`octopus`]. That others believe in the twins: [`official`]. Each test has a twin of its own. Time is the machine's; nothing waits but for a
 //! socket.
 
 mod faults;
 mod keys;
 mod leaks;
 mod octopus;
+mod official;
 
 use std::sync::Arc;
 
@@ -161,7 +162,7 @@ pub(crate) fn rung() -> Rung {
         leaks::no_fault_tells_a_secret,
         leaks::no_log_tells_a_secret,
     );
-    octopus::own(rung)
+    official::add(octopus::own(rung))
 }
 
 /// How many calls [`every_call`] makes; each needs one request to fail.

@@ -216,7 +216,7 @@ pub(crate) async fn play(case: &Case, apply: impl AsyncFn(&str) -> Result<String
         }
     };
     match (apply(&case.manifest(spec)).await, case.expected) {
-        (Ok(stored), Expected::Accepted) => parses(case.kind, &stored),
+        (Ok(stored), Expected::Accepted) => parses(case, &stored),
         (Ok(_), Expected::Refused(why)) => bail!("was accepted, but should be refused: {why}"),
         (Err(refusal), Expected::Refused(why)) => {
             let said = format!("{refusal:#}");
@@ -230,15 +230,19 @@ pub(crate) async fn play(case: &Case, apply: impl AsyncFn(&str) -> Result<String
     }
 }
 
-/// Whether a stored object is one of our types, whole: what is written again is what was read.
-fn parses(kind: Kind, stored: &str) -> Result<()> {
+/// Whether a stored object is one of our types, whole: what is written again is what was read. One
+/// that nobody has looked at yet says so.
+fn parses(case: &Case, stored: &str) -> Result<()> {
     fn again<T: serde::de::DeserializeOwned + serde::Serialize>(stored: &Value) -> Result<Value> {
         Ok(serde_json::to_value(serde_json::from_value::<T>(
             stored.clone(),
         )?)?)
     }
     let stored: Value = serde_json::from_str(stored)?;
-    let read = match kind {
+    if matches!(case.change, Change::Create(_)) {
+        ensure!(stored["status"]["observedGeneration"] == -1, "{stored}");
+    }
+    let read = match case.kind {
         Kind::DeployServer => again::<DeployServer>(&stored),
         Kind::ClusterDeployServer => again::<ClusterDeployServer>(&stored),
         Kind::ServiceAccount => again::<ServiceAccount>(&stored),

@@ -5,6 +5,7 @@ mod sight;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -15,6 +16,10 @@ use crate::ladder::Rung;
 pub(crate) fn rung() -> Rung {
     Rung::new("layers")
         .plain("imports_keep_to_the_table", imports_keep_to_the_table)
+        .plain(
+            "what_must_not_be_built_in_is_not",
+            what_must_not_be_built_in_is_not,
+        )
         .plain(
             "what_is_against_the_table_is_seen",
             what_is_against_the_table_is_seen,
@@ -51,6 +56,35 @@ fn imports_keep_to_the_table() -> Result<()> {
         "nobody needs what the table in docs/design.md allows:\n{}",
         idle.join("\n")
     );
+    Ok(())
+}
+
+/// The operator is built without what `deny.toml` denies: a second crypto provider, OpenSSL.
+fn what_must_not_be_built_in_is_not() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tree = Command::new(env!("CARGO"))
+        .args(
+            "tree --locked --package apikey-operator --edges normal,build --prefix none".split(' '),
+        )
+        .current_dir(root)
+        .output()?;
+    let tree = String::from_utf8(tree.stdout)?;
+    let built_in: BTreeSet<&str> = tree
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    ensure!(built_in.contains("rustls"), "cargo tree was not understood");
+    let rules = fs::read_to_string(root.join("deny.toml"))?;
+    let denied: Vec<&str> = rules
+        .lines()
+        .filter_map(|line| line.split_once("{ crate = \"")?.1.split('"').next())
+        .collect();
+    ensure!(denied.contains(&"ring"), "deny.toml was not understood");
+    let found: Vec<_> = denied
+        .iter()
+        .filter(|name| built_in.contains(*name))
+        .collect();
+    ensure!(found.is_empty(), "{found:?} must not be built in");
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use crate::plan::marker::digest;
 use crate::plan::port::{AccountId, Nature, RemoteAccount};
 use crate::plan::rotation::after;
 
-/// The dates of an account and of its ServiceAccount come from two clocks.
+/// How far apart the clocks of the server and of the API server may be, beyond the skew.
 const CLOCKS: SignedDuration = SignedDuration::from_secs(60);
 
 /// Looks the pinned account up, whatever else stands in its way: its keys can be revoked only once
@@ -46,13 +46,14 @@ pub(super) fn is_told_ours(pins: &Pins) -> bool {
     pins.maker == Maker::Us || pins.account.is_none() && pins.free_at.is_some()
 }
 
-/// Whether the account was there before the ServiceAccount.
+/// Whether the account was there before the ServiceAccount. The skew is between the server and us, and
+/// either may be the one that is not with the API server: the later of the two dates counts.
 pub(super) fn is_older(seen: &Seen, account: &RemoteAccount) -> bool {
     let skew = seen.connection.as_ref().map(|route| route.reach.skew);
-    let skew = skew.unwrap_or_default();
+    let ahead = skew.unwrap_or_default().min(SignedDuration::ZERO);
     account
         .made_at
-        .is_some_and(|made_at| after(made_at, CLOCKS - skew) < seen.object.created_at)
+        .is_some_and(|made_at| after(made_at, CLOCKS - ahead) < seen.object.created_at)
 }
 
 /// The connection's own account is nobody's to manage.

@@ -773,3 +773,23 @@ fn an_account_that_was_there_before_is_taken_only_by_adopt() {
         );
     }
 }
+
+#[test]
+fn a_clock_that_is_wrong_makes_no_account_older() {
+    // The server's clock and ours are apart, and either is with the API server's.
+    for (skew, made_at) in [
+        (90, ago(60)),
+        (90, ago(-30)),
+        (-90, ago(60)),
+        (-90, ago(150)),
+    ] {
+        let mut seen = seen(&json("{}"))
+            .pinned(Maker::Us)
+            .found(remote_made_at(made_at));
+        let route = seen.connection.as_mut().unwrap();
+        route.reach.skew = SignedDuration::from_mins(skew);
+        assert!(living::keep(&seen).is_ok(), "{skew}, {made_at}");
+        seen.remote = Remote::Found(remote_made_at(ago(152)));
+        assert!(living::keep(&seen).is_err(), "{skew}");
+    }
+}

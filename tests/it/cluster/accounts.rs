@@ -198,8 +198,8 @@ async fn two_of_one_account(case: Arc<Case>) -> Result<()> {
     ensure!(case.minted() == 1);
     let observed = case.account_named("other", "username: shared, management: Observed");
     case.apply(&[observed]).await?;
-    case.ready(Key("other")).await?;
-    ensure!(case.minted() == 2 && case.living().len() == 2);
+    case.works_at("other").await?;
+    case.healed_of(2)?;
     // The account waits for the keys of both.
     case.delete(Key("ci")).await?;
     case.gone(Key("ci")).await?;

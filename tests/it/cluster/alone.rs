@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use testbed::control_plane::ControlPlane;
 use testbed::twins::Effect;
 
-use super::case::{Account, Case, Key, Server};
+use super::case::{Account, Case, Cluster, Key, Server};
 use super::kills;
 use super::stage::{Plane, Stage, USER};
 use crate::ladder::Ground;
@@ -71,6 +71,11 @@ async fn objects_that_do_not_parse(stage: &Arc<Stage>) -> Result<()> {
             case.server("resync: never")
                 .replace("name: octopus, namespace", "name: broken, namespace"),
         ),
+        (
+            Cluster("broken"),
+            "clusterdeployservers.apikeys.dev",
+            cluster_server(&case).replace("resync: 10s", "resync: never"),
+        ),
     ];
     for (object, definition, manifest) in &broken {
         let refusal = case.refused(manifest).await?;
@@ -80,28 +85,43 @@ async fn objects_that_do_not_parse(stage: &Arc<Stage>) -> Result<()> {
             .await?;
     }
     // A second one of the kinds that cannot be listed whole.
+    let server = |name: &str| {
+        let named = format!("name: {name}, namespace");
+        case.server("").replace("name: octopus, namespace", &named)
+    };
     case.apply(&[
         case.key_named("second", ""),
         case.account_named("other", ""),
+        server("other"),
     ])
     .await?;
-    case.ready(Key("second")).await?;
+    case.works_at("second").await?;
     case.ready(Account("other")).await?;
+    case.ready(Server("other")).await?;
     case.healed_of(2)?;
     case.apply(&[
         case.key_named("broken", "lifetime: 1d"),
         case.account_named("broken", ""),
     ])
     .await?;
-    let server = case
-        .server("")
-        .replace("name: octopus, namespace", "name: broken, namespace");
-    case.apply(&[server]).await?;
+    let [credential, _] = case.cluster_server("");
+    case.apply(&[server("broken"), credential, cluster_server(&case)])
+        .await?;
     for (object, ..) in broken {
         case.ready(object).await?;
     }
+    case.works_at("broken").await?;
     case.healed_of(3)?;
+    case.delete(Cluster("broken")).await?;
+    case.gone(Cluster("broken")).await?;
     case.end().await
+}
+
+/// A ClusterDeployServer `broken`, which is not.
+fn cluster_server(case: &Case) -> String {
+    let [_, server] = case.cluster_server("");
+    let named = format!("metadata: {{name: {}}}", case.namespace);
+    server.replace(&named, "metadata: {name: broken}")
 }
 
 /// An ApiKey that does not parse any more keeps its key and its Secret, and goes on when it is mended.
@@ -116,6 +136,12 @@ async fn a_living_one_breaks(case: &Case) -> Result<()> {
         (case.twin.sent(Effect::ListKeys) >= before + 2).then_some(())
     })
     .await?;
+    // It counts as an ApiKey that has every key of its own.
+    let counts = |found: Option<&DynamicObject>| {
+        let keys = &found?.data["status"]["keys"];
+        (keys["managed"] == 1 && keys["orphan"] == 0).then_some(())
+    };
+    case.until(Account("ci"), "counts its key", counts).await?;
     case.works(&value).context("its key was revoked")?;
     ensure!(case.value("ci").await? == value, "its Secret was changed");
     case.apply(&[case.key("")]).await?;
@@ -152,7 +178,8 @@ async fn loosened(case: &Case, definition: &str, manifest: &str) -> Result<()> {
     let probe = ["broken", "ci"]
         .into_iter()
         .fold(manifest.to_owned(), |text, name| {
-            text.replace(&format!("{{name: {name},"), "{name: probe,")
+            let text = text.replace(&format!("{{name: {name},"), "{name: probe,");
+            text.replace(&format!("{{name: {name}}}"), "{name: probe}")
         });
     case.shown_by("the strict definition counts", async || {
         let args = ["apply", "--dry-run=server", "--filename=-"];

@@ -1,14 +1,13 @@
 //! Servers that are away, slow, or answer what no server should.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use apikey_operator::api::conditions::Reason;
+use jiff::SignedDuration;
 use testbed::twins::octopus::{Config, Octopus};
 use testbed::twins::tcp::serve;
 use testbed::twins::{Door, Effect, Fault, Rule};
-use tokio::time::Instant;
 
 use super::case::{Account, Case, Key, Server};
 use super::{Row, rows};
@@ -18,7 +17,14 @@ const KEYS: &str = "/api/users/*/apikeys";
 
 /// Those that rest on the minute within which a mint may land.
 pub(super) fn long() -> Vec<Row> {
-    rows![half_an_answer_to_a_mint]
+    rows![
+        half_an_answer_to_a_mint,
+        a_flood_for_a_key,
+        a_key_that_comes_too_late,
+        html_for_a_key,
+        an_error_for_a_key,
+        a_redirect_for_a_key,
+    ]
 }
 
 pub(super) fn rows() -> Vec<Row> {
@@ -48,7 +54,19 @@ async fn from_the_start(case: &Case, fault: Fault, reason: Reason, words: &str) 
         .await?;
     case.unasked()?;
     case.mended();
-    case.healed(1).await
+    case.healed(1).await?;
+    let asked = case.twin.sent(Effect::Mint);
+    ensure!(asked == 1, "{asked} keys were asked for");
+    Ok(())
+}
+
+/// How far apart what the server was asked was asked.
+fn waits(case: &Case) -> Vec<SignedDuration> {
+    let journal = case.twin.journal();
+    let pairs = journal.windows(2);
+    pairs
+        .map(|pair| pair[1].at.duration_since(pair[0].at))
+        .collect()
 }
 
 async fn down(case: Arc<Case>) -> Result<()> {
@@ -80,8 +98,8 @@ async fn down_when_a_key_is_due(case: Arc<Case>) -> Result<()> {
     .await?;
     case.ready(Key("ci")).await?;
     case.mended();
-    case.ready(Key("second")).await?;
-    ensure!(case.minted() == 2 && case.living().len() == 2);
+    case.works_at("second").await?;
+    case.healed_of(2)?;
     Ok(())
 }
 
@@ -120,7 +138,7 @@ async fn a_flood(case: Arc<Case>) -> Result<()> {
         &case,
         fault,
         Reason::ProtocolError,
-        "Check spec.type and spec.url",
+        "the answer is longer than 4194304 bytes",
     )
     .await
 }
@@ -131,13 +149,10 @@ async fn errors(case: Arc<Case>) -> Result<()> {
 }
 
 async fn throttled(case: Arc<Case>) -> Result<()> {
-    let began = Instant::now();
-    case.twin.fault(
-        Rule::new(Fault::Throttled {
-            retry_after: Some(6),
-        })
-        .next(1),
-    );
+    let fault = Fault::Throttled {
+        retry_after: Some(20),
+    };
+    case.twin.fault(Rule::new(fault).next(1));
     case.apply(&case.whole()).await?;
     case.says(Server("octopus"), Reason::Throttled, "asks us to wait")
         .await?;
@@ -145,17 +160,25 @@ async fn throttled(case: Arc<Case>) -> Result<()> {
         .await?;
     case.unasked()?;
     case.healed(1).await?;
-    let waited = began.elapsed();
-    ensure!(
-        waited >= Duration::from_secs(6),
-        "it came back after {waited:?}"
-    );
+    let waits = waits(&case);
+    ensure!(waits[0] >= SignedDuration::from_secs(20), "{waits:?}");
     Ok(())
 }
 
 async fn throttled_without_a_word(case: Arc<Case>) -> Result<()> {
-    let fault = Fault::Throttled { retry_after: None };
-    from_the_start(&case, fault, Reason::Throttled, "asks us to wait").await
+    case.breaks(Fault::Throttled { retry_after: None });
+    case.apply(&case.whole()).await?;
+    case.says(Server("octopus"), Reason::Throttled, "asks us to wait")
+        .await?;
+    case.says(Key("ci"), Reason::WaitingForAccount, "Throttled")
+        .await?;
+    let thrice = |case: &Case| (case.twin.journal().len() >= 3).then(|| waits(case));
+    let waits = case.shown("three requests", thrice).await?;
+    let patient = |wait: &SignedDuration| *wait >= SignedDuration::from_secs(4);
+    ensure!(waits.iter().all(patient), "{waits:?}");
+    case.unasked()?;
+    case.mended();
+    case.healed(1).await
 }
 
 async fn throttled_at_the_mint(case: Arc<Case>) -> Result<()> {
@@ -211,23 +234,63 @@ async fn cut_before_the_account(case: Arc<Case>) -> Result<()> {
     Ok(())
 }
 
-/// What may have been made is not asked for again before it is known; then it is left to the sweep.
-async fn half_an_answer_to_a_mint(case: Arc<Case>) -> Result<()> {
+/// A mint that goes wrong once. What may have been made is not asked for again before it is known;
+/// then it is left to the sweep.
+async fn at_the_mint(case: &Case, fault: Fault, said: (Reason, &str), made: usize) -> Result<()> {
     let [credential, server, account, key] = case.whole();
     case.apply(&[credential, server, account]).await?;
     case.ready(Account("ci")).await?;
-    case.twin
-        .fault(Rule::new(Fault::HalfJson).on("POST", KEYS).next(1));
+    case.twin.fault(Rule::new(fault).on("POST", KEYS).next(1));
     case.apply(&[key]).await?;
-    case.says_either(Key("ci"), &[Reason::ProtocolError, Reason::Minting], " ")
-        .await?;
+    case.says(Key("ci"), said.0, said.1).await?;
     case.ready(Key("ci")).await?;
     let published = case
         .works(&case.value("ci").await?)
         .context("it does not work")?;
-    ensure!(case.minted() == 2 && case.living().len() == 2);
+    let asked = case.twin.sent(Effect::Mint);
+    ensure!(asked == 2, "{asked} keys were asked for");
+    ensure!(case.minted() == made && case.living().len() == made);
     case.delete(Key("ci")).await?;
     case.gone(Key("ci")).await?;
     ensure!(case.living().is_empty(), "{published:?}");
+    Ok(())
+}
+
+async fn half_an_answer_to_a_mint(case: Arc<Case>) -> Result<()> {
+    let said = (Reason::ProtocolError, "JSON that breaks off");
+    at_the_mint(&case, Fault::HalfJson, said, 2).await
+}
+
+async fn a_flood_for_a_key(case: Arc<Case>) -> Result<()> {
+    let said = (Reason::ProtocolError, "the answer is longer than");
+    at_the_mint(&case, Fault::Flood { mebibytes: 100 }, said, 2).await
+}
+
+async fn a_key_that_comes_too_late(case: Arc<Case>) -> Result<()> {
+    let fault = Fault::Slow { millis: 120_000 };
+    let said = (Reason::ServerUnreachable, "gave no answer");
+    at_the_mint(&case, fault, said, 2).await
+}
+
+async fn html_for_a_key(case: Arc<Case>) -> Result<()> {
+    let said = (Reason::ProtocolError, "not JSON");
+    at_the_mint(&case, Fault::Html, said, 1).await
+}
+
+async fn an_error_for_a_key(case: Arc<Case>) -> Result<()> {
+    let fault = Fault::Refused { status: 503 };
+    let said = (Reason::ServerUnreachable, "503");
+    at_the_mint(&case, fault, said, 1).await
+}
+
+/// Neither the credential nor the order goes anywhere else.
+async fn a_redirect_for_a_key(case: Arc<Case>) -> Result<()> {
+    let elsewhere = Door::live(Octopus::new(&Config::default()));
+    let listening = serve(&elsewhere, 0, None)?;
+    let location = format!("{}/api", listening.url());
+    let words = format!("redirects to {}", listening.url());
+    let said = (Reason::RedirectRefused, words.as_str());
+    at_the_mint(&case, Fault::Redirect { location }, said, 1).await?;
+    ensure!(elsewhere.journal().is_empty(), "{:?}", elsewhere.journal());
     Ok(())
 }

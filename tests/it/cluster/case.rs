@@ -320,6 +320,10 @@ impl Case {
             message.ends_with('.') && message.contains(' '),
             "{what}, but not as a sentence: {message}"
         );
+        ensure!(
+            names_a_fix(&message),
+            "{what}, but not what to do: {message}"
+        );
         Ok(())
     }
 
@@ -668,12 +672,18 @@ impl Case {
 
 /// How rows end.
 impl Case {
-    /// The key `ci` is Ready, its Secret holds a key that works for the account, no other key of ours
-    /// lives, and so many were made in all.
+    /// The key of this name is Ready, and its Secret holds one that works.
+    pub(crate) async fn works_at(&self, name: &str) -> Result<KeyView> {
+        self.ready(Key(name)).await?;
+        let key = self.works(&self.value(name).await?);
+        key.with_context(|| format!("the key of Secret {name} does not work"))
+    }
+
+    /// The key `ci` is Ready, its Secret holds a key that works for the account `ci`, no other key of
+    /// ours lives, and so many were made in all.
     pub(crate) async fn healed(&self, minted: usize) -> Result<()> {
-        self.ready(Key("ci")).await?;
-        let key = self.works(&self.value("ci").await?);
-        let key = key.context("the Secret's key does not work")?;
+        let key = self.works_at("ci").await?;
+        self.is_of_its_account(&key).await?;
         let living = self.living();
         ensure!(
             living.len() == 1 && living[0].id == key.id,
@@ -685,6 +695,19 @@ impl Case {
             self.minted(),
             self.story().await
         );
+        Ok(())
+    }
+
+    /// That a key is of the account that the ServiceAccount `ci` asks for.
+    async fn is_of_its_account(&self, key: &KeyView) -> Result<()> {
+        let spec = &self.get(Account("ci")).await?.data["spec"];
+        let own = format!("{}.ci", self.namespace);
+        let asked = match (spec["management"].as_str(), spec["username"].as_str()) {
+            (Some("Self"), _) => "apikey-operator",
+            (_, named) => named.unwrap_or(&own),
+        };
+        let account = self.account_id(asked)?;
+        ensure!(key.owner == account, "the key is not of {asked}: {key:?}");
         Ok(())
     }
 
@@ -757,6 +780,17 @@ impl Case {
             ),
         ]
     }
+}
+
+/// Whether one of the sentences of a message says what to do: it begins as the fixes of reasons do.
+fn names_a_fix(message: &str) -> bool {
+    let first = |sentence: &str| sentence.split(' ').next().unwrap_or_default().to_owned();
+    let fixes: Vec<String> = Reason::all()
+        .iter()
+        .map(|reason| first(reason.fix()))
+        .collect();
+    let mut sentences = message.split([':', '.']).map(str::trim_start);
+    sentences.any(|sentence| fixes.contains(&first(sentence)))
 }
 
 /// This is what kstatus makes of the object.

@@ -31,13 +31,18 @@ pub(super) fn rows() -> Vec<Row> {
 }
 
 async fn credential_wrong(case: Arc<Case>) -> Result<()> {
-    case.apply(&case.whole()).await?;
-    case.healed(1).await?;
-    case.end().await?;
-    case.apply(&case.whole()).await?;
-    case.healed(2).await?;
-    case.apply(&[case.offered("API-WRONG")]).await?;
+    let [right, server, account, key] = case.whole();
+    let wrong = case.offered("API-WRONG");
     let words = "Put a valid credential into the Secret that spec.auth names";
+    case.apply(&[wrong.clone(), server, account, key]).await?;
+    case.says(Server("octopus"), Reason::CredentialRejected, words)
+        .await?;
+    case.says(Key("ci"), Reason::WaitingForAccount, "CredentialRejected")
+        .await?;
+    case.unasked()?;
+    case.apply(&[right.clone()]).await?;
+    case.healed(1).await?;
+    case.apply(&[wrong]).await?;
     case.says(Server("octopus"), Reason::CredentialRejected, words)
         .await?;
     // What lives goes on living.
@@ -49,13 +54,11 @@ async fn credential_wrong(case: Arc<Case>) -> Result<()> {
         "CredentialRejected",
     )
     .await?;
-    ensure!(case.minted() == 2);
-    case.delete(Key("second")).await?;
-    case.gone(Key("second")).await?;
-    case.apply(&[case.offered(&case.start.operator.key)])
-        .await?;
-    case.ready(Server("octopus")).await?;
-    case.healed(2).await
+    ensure!(case.minted() == 1);
+    case.apply(&[right]).await?;
+    case.works_at("second").await?;
+    case.works_at("ci").await?;
+    case.healed_of(2)
 }
 
 async fn credential_revoked(case: Arc<Case>) -> Result<()> {
@@ -223,7 +226,7 @@ async fn credential_of_somebody_else(case: Arc<Case>) -> Result<()> {
     ensure!(case.minted() == 1 && case.living().len() == 1);
     case.change(give(&case.start.operator.user))?;
     case.gone(Key("ci")).await?;
-    case.ready(Key("second")).await?;
+    case.works_at("second").await?;
     ensure!(case.minted() == 2 && case.living().len() == 1);
     Ok(())
 }

@@ -71,6 +71,7 @@ async fn namespace_without_a_grant(case: Arc<Case>) -> Result<()> {
     case.says(Account("ci"), Reason::NotGranted, &words).await?;
     case.says(Key("ci"), Reason::NotGranted, &words).await?;
     case.unasked()?;
+    ensure!(case.twin.sent(Effect::MakeAccount) == 0);
     case.apply(&granted(&case, "")).await?;
     case.healed(1).await
 }
@@ -111,7 +112,9 @@ async fn grant_by_label_lost(case: Arc<Case>) -> Result<()> {
 
 async fn username_beyond_the_grant(case: Arc<Case>) -> Result<()> {
     let (asked, words) = ("username: shared-ci", "username shared-ci is not granted");
-    widened(&case, asked, "", words, "usernames: ['shared-*']").await
+    widened(&case, asked, "", words, "usernames: ['shared-*']").await?;
+    ensure!(case.living()[0].owner == case.account_id("shared-ci")?);
+    Ok(())
 }
 
 async fn team_beyond_the_grant(case: Arc<Case>) -> Result<()> {
@@ -119,25 +122,32 @@ async fn team_beyond_the_grant(case: Arc<Case>) -> Result<()> {
     case.admin(Method::POST, "/api/teams", &team).await?;
     let asked = "octopus: {teams: [{name: Deployers}]}";
     let words = "team Deployers is not granted";
-    widened(&case, asked, "teams: [Others]", words, "teams: [Deployers]").await
+    widened(&case, asked, "teams: [Others]", words, "teams: [Deployers]").await?;
+    let view = case.twin.view();
+    let team = view.team("Deployers").context("no team")?;
+    ensure!(team.members.contains(&case.living()[0].owner), "{team:?}");
+    Ok(())
 }
 
 async fn management_beyond_the_grant(case: Arc<Case>) -> Result<()> {
     let asked = "management: Observed, username: bystander";
     let words = "management Observed is not granted";
     let to = "management: [Observed], usernames: [bystander]";
-    widened(&case, asked, "usernames: [bystander]", words, to).await
+    widened(&case, asked, "usernames: [bystander]", words, to).await?;
+    ensure!(case.living()[0].owner == case.start.bystander.user);
+    Ok(())
 }
 
 async fn adoption_beyond_the_grant(case: Arc<Case>) -> Result<()> {
-    widened(
-        &case,
-        "adopt: true",
-        "",
-        "adopt is not granted",
-        "adopt: true",
-    )
-    .await
+    let name = format!("{}.ci", case.namespace);
+    let there = json!({"Username": name, "DisplayName": "There before", "IsService": true});
+    case.admin(Method::POST, "/api/users", &there).await?;
+    case.twin.forget();
+    let id = case.account_id(&name)?;
+    let words = "adopt is not granted";
+    widened(&case, "adopt: true", "", words, "adopt: true").await?;
+    ensure!(case.living()[0].owner == id && case.twin.sent(Effect::MakeAccount) == 0);
+    Ok(())
 }
 
 async fn lifetime_beyond_the_grant(case: Arc<Case>) -> Result<()> {

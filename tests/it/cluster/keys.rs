@@ -181,10 +181,7 @@ async fn template_does_not_render(case: Arc<Case>) -> Result<()> {
 
 async fn reserved_type_and_labels(case: Arc<Case>) -> Result<()> {
     for (secret, words) in [
-        (
-            "type: kubernetes.io/service-account-token",
-            "type is reserved",
-        ),
+        ("type: kubernetes.io/service-account-token", "use Opaque"),
         ("type: helm.sh/release.v1", "type is reserved"),
         ("type: bootstrap.kubernetes.io/token", "type is reserved"),
         (

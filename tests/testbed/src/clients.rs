@@ -89,7 +89,7 @@ const GO: Program = Program {
     files: files!("octopus-go": "go.mod" "go.sum" "main.go"),
     tool: "go",
     arguments: &["build", "-trimpath", "-mod=readonly", "-o", "client", "."],
-    remedy: "install Go 1.25 or newer",
+    remedy: "install Go 1.26 or newer",
 };
 
 /// How long an installation may take, downloads included.

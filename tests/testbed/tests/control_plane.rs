@@ -304,6 +304,11 @@ async fn within<T>(work: impl Future<Output = T>) -> Result<T> {
         .context("not within a minute")
 }
 
+/// The state of a socket that listens.
+const LISTEN: &str = "0A";
+/// 127.0.0.1.
+const LOOPBACK: &str = "0100007F:";
+
 /// Another process that has started a control plane.
 struct Other {
     process: Child,
@@ -337,6 +342,33 @@ impl Other {
     fn signal(&self, signal: Signal) -> Result<()> {
         let id = Pid::from_raw(i32::try_from(self.process.id())?).context("no process id")?;
         Ok(kill_process(id, signal)?)
+    }
+
+    /// The addresses on which its programs listen, as the kernel writes them.
+    fn listens(&self) -> Result<Vec<String>> {
+        let mut sockets = Vec::new();
+        for id in &self.programs {
+            for file in std::fs::read_dir(format!("/proc/{id}/fd"))? {
+                // It may be closed by now.
+                let target = std::fs::read_link(file?.path()).unwrap_or_default();
+                let target = target.to_string_lossy();
+                let inode = target.strip_prefix("socket:[");
+                sockets.extend(inode.map(|rest| rest.trim_end_matches(']').to_owned()));
+            }
+        }
+        let mut addresses = Vec::new();
+        for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+            for line in std::fs::read_to_string(table)?.lines() {
+                let columns: Vec<&str> = line.split_whitespace().collect();
+                let [_, address, _, LISTEN, _, _, _, _, _, inode, ..] = columns[..] else {
+                    continue;
+                };
+                if sockets.iter().any(|socket| socket == inode) {
+                    addresses.push(address.to_owned());
+                }
+            }
+        }
+        Ok(addresses)
     }
 
     /// Which of its programs still run. A dead one that its new parent has not collected yet
@@ -376,6 +408,13 @@ async fn it_dies_with_its_process_and_leaves_nothing() -> Result<()> {
 
     let mut killed = Other::start(folder.path(), decoy.path())?;
     ensure!(killed.running()?.len() == 3, "{:?}", killed.running());
+    let listens = killed.listens()?;
+    // etcd for its clients and its peers, the API server, the controllers.
+    ensure!(listens.len() >= 4, "{listens:?}");
+    ensure!(
+        listens.iter().all(|address| address.starts_with(LOOPBACK)),
+        "{listens:?}"
+    );
     killed.signal(Signal::KILL)?;
     killed.process.wait()?;
     killed.nothing_runs().await?;

@@ -1,5 +1,5 @@
-//! The doors of the Octopus twin: faults in the process and on a socket, the control door, the
-//! program, and two official clients.
+//! The doors of the Octopus twin: faults in the process and on a socket, the control door, and the
+//! program.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may, as tests do")]
 
 use std::process::Stdio;
@@ -9,7 +9,6 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use testbed::clients::{self, Fault as ClientFault, Target};
 use testbed::twins::octopus::{Change, Config, Life, Octopus, Start};
 use testbed::twins::tls::Tls;
 use testbed::twins::{Cut, Door, Effect, Fate, Fault, Rule, control, tcp};
@@ -486,32 +485,53 @@ async fn the_program_says_where_it_is_and_when_a_port_is_taken() {
     assert!(said.contains(&format!("port {port} is taken")), "{said}");
 }
 
-/// Runs an official client against a fresh twin.
-async fn content(client: impl AsyncFnOnce(Target<'_>) -> Result<String, ClientFault>) {
-    let (door, start) = live();
-    let server = tcp::serve(&door, 0, None).unwrap();
+/// The guide of the control door names each fault, and the door takes each as it is named there.
+#[tokio::test]
+async fn the_control_door_takes_each_fault() {
+    let (door, _) = live();
     let control = control::serve(&door, 0).await.unwrap();
-    let target = Target {
-        url: &server.url(),
-        key: &start.admin.key,
-        control: &control.url(),
-    };
-    let said = match client(target).await {
-        Ok(said) => said,
-        Err(ClientFault::Missing(what)) => panic!("what this test needs is missing: {what}"),
-        Err(ClientFault::Failed(why)) => panic!("the client is not content: {why}"),
-    };
-    assert!(said.lines().count() > 15, "{said}");
-    assert!(!said.contains("API-"), "it prints a key");
-    assert!(door.done(Effect::Mint) > 0 && door.done(Effect::Revoke) > 0);
-}
-
-#[tokio::test]
-async fn the_official_client_from_npm_is_content() {
-    content(clients::octopus_npm).await;
-}
-
-#[tokio::test]
-async fn the_official_client_for_go_is_content() {
-    content(clients::octopus_go).await;
+    let client = caller(None);
+    let guide = client.get(control.url()).send().await.unwrap();
+    let guide = guide.text().await.unwrap();
+    let faults = [
+        Fault::Outage,
+        Fault::CutBefore,
+        Fault::CutAfter,
+        Fault::Late { seconds: 20 },
+        Fault::Slow { millis: 5 },
+        Fault::Throttled {
+            retry_after: Some(5),
+        },
+        Fault::Refused { status: 503 },
+        Fault::Feigned,
+        Fault::Html,
+        Fault::HalfJson,
+        Fault::Flood { mebibytes: 5 },
+        Fault::Redirect {
+            location: "https://elsewhere.test".to_owned(),
+        },
+    ];
+    let (_, named) = guide.split_once("faults: ").unwrap();
+    let (named, _) = named.split_once("DELETE").unwrap();
+    assert_eq!(named.split_whitespace().count(), faults.len(), "{named}");
+    for fault in faults {
+        let rule = serde_json::to_value(Rule::new(fault.clone())).unwrap();
+        let name = rule["fault"].as_str().unwrap();
+        let asked: Vec<&str> = named
+            .split_whitespace()
+            .filter(|word| word.split('{').next() == Some(name))
+            .collect();
+        let fields = rule.as_object().unwrap().keys();
+        let own: Vec<_> = fields
+            .filter(|field| !["fault", "method", "path", "times"].contains(&field.as_str()))
+            .collect();
+        assert!(
+            own.iter().all(|field| asked[0].contains(field.as_str())),
+            "{name}"
+        );
+        let request = client.post(format!("{}/faults", control.url()));
+        let answer = request.body(rule.to_string()).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::NO_CONTENT, "{name}");
+        assert_eq!(door.faults().last(), Some(&Rule::new(fault)));
+    }
 }
