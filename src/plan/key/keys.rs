@@ -49,6 +49,11 @@ pub(super) fn listed(seen: &Seen, id: &KeyId) -> bool {
     own(seen).any(|(key, _)| key.id == *id)
 }
 
+/// Whether the list at hand shows this key as one that has expired.
+pub(super) fn has_expired(seen: &Seen, id: &KeyId) -> bool {
+    own(seen).any(|(key, _)| key.id == *id && key.expires_at.is_some_and(|end| end <= seen.now))
+}
+
 /// Whether the list at hand shows the key that the Secret speaks of: the id and the nonce must
 /// both be right, so that an annotation that names another key is not believed.
 pub(super) fn shows(seen: &Seen, published: &Published) -> bool {

@@ -9,7 +9,7 @@ use crate::api::conditions::Reason;
 use crate::api::{ApiKeySpec, Period, RotationMode, annotation};
 use crate::plan::Stop;
 use crate::plan::marker;
-use crate::plan::record::{Intent, Serial};
+use crate::plan::record::{Intent, Retiring, Serial};
 use crate::plan::rotation::{self, Occasion, after};
 
 /// How many replaced keys rotation leaves alive; the next rotation waits for one to go.
@@ -109,7 +109,9 @@ fn permitted(seen: &Seen, need: Need) -> Result<(), Stop> {
             ),
         ));
     }
-    let waiting = keys::in_secret(seen).len();
+    let waiting = keys::in_secret(seen);
+    let lives = |key: &&Retiring| !keys::has_expired(seen, &key.id);
+    let waiting = waiting.iter().filter(lives).count();
     if need == Need::Renewal && waiting >= MOST_RETIRING {
         return Err(Stop::new(
             Reason::Minting,

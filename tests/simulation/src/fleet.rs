@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use http::StatusCode;
+use jiff::SignedDuration;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
@@ -28,6 +29,8 @@ const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// How long a replaced key works.
 const OVERLAP: Duration = DAY;
+/// A replaced key is dead after this: the overlap, 10 minutes, two resyncs.
+const RETIRING: SignedDuration = SignedDuration::from_mins(24 * 60 + 10 + 2 * 60);
 /// After the last trouble all is well within this time: what nothing records retires with the
 /// overlap, and what was lost last is paced.
 const SWEPT: Duration = Duration::from_secs(2 * 24 * 3600);
@@ -260,12 +263,8 @@ impl Fleet {
             let held = scene.published(TEAM, &name);
             held.with_context(|| format!("Secret {name} holds no living key"))?;
         }
-        let living = scene.living().len();
-        ensure!(
-            living <= 2 * self.keys,
-            "{living} keys of {} ApiKeys live",
-            self.keys
-        );
+        let left = scene.witness.left_over(RETIRING);
+        ensure!(left.is_empty(), "nobody wants {left:?}, and they live");
         Ok(())
     }
 }

@@ -77,6 +77,8 @@ impl Life {
             let scene = Scene::new().await?;
             scene.start(OPERATOR);
             scene.act(self.live(&scene)).await?;
+            let idle = scene.witness.idle();
+            ensure!(idle.is_empty(), "written for nothing: {}", idle[0]);
             all = told(&scene);
             Ok(())
         })?;

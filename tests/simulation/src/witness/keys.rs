@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use apikey_operator::plan::record::Uid;
 use jiff::{SignedDuration, Timestamp};
 use testbed::twins::octopus::{KeyView, Life};
 
-use super::{End, Look, Memory, ORDINARY, Ours, SLACK, token};
+use super::{ATTEMPT, End, Held, Look, Memory, ORDINARY, Ours, SLACK, token};
 
 impl Memory {
     /// Takes note of keys that were not there before.
@@ -60,32 +61,58 @@ impl Memory {
             }
             there(id)
         });
-        let mut living = BTreeMap::<&str, usize>::new();
+        self.living(look, view);
+    }
+
+    /// Of each ApiKey live its key and those that retire; and what was cut off.
+    fn living(&self, look: &mut Look<'_>, view: &[KeyView]) {
+        let held: HashSet<&str> = self.held.iter().map(|held| held.key.as_str()).collect();
+        let mut retiring = BTreeMap::<&str, usize>::new();
+        let mut cut_off = Vec::new();
         for key in view.iter().filter(|key| key.life == Life::Alive) {
-            if let Some(ours) = self.ours.get(&key.id) {
-                *living.entry(ours.marker.uid.as_str()).or_default() += 1;
+            let Some(ours) = self.ours.get(&key.id) else {
+                continue;
+            };
+            if held.contains(key.id.as_str()) {
+                *retiring.entry(ours.marker.uid.as_str()).or_default() += 1;
+            } else if key.created + ATTEMPT < look.now && self.is_wanted(&ours.marker.uid) {
+                cut_off.push(key.id.as_str());
             }
         }
-        for (uid, count) in living {
-            if count > ORDINARY + self.spare {
-                look.wrong(format!("{count} keys of {uid} live"));
+        for (uid, count) in retiring {
+            if count > ORDINARY {
+                look.wrong(format!(
+                    "{count} keys of {uid} live that its Secret has held"
+                ));
             }
         }
+        if cut_off.len() > self.spare {
+            look.wrong(format!(
+                "no Secret has ever held {}, and they live",
+                cut_off.join(", ")
+            ));
+        }
+    }
+
+    /// Whether an ApiKey lives and wants its key.
+    fn is_wanted(&self, uid: &Uid) -> bool {
+        let wanted = self.wanted.get(uid.as_str());
+        wanted.is_some_and(|wanted| wanted.end == End::Lives)
     }
 
     /// No Secret of a living ApiKey holds a key that was revoked.
     pub(super) fn published(&mut self, look: &mut Look<'_>) {
         for held in self.held.iter().filter(|held| held.until.is_none()) {
-            let lives = self
-                .wanted
-                .get(&held.uid)
-                .is_some_and(|wanted| wanted.end == End::Lives);
-            let dead = self
-                .ours
-                .get(&held.key)
-                .is_some_and(|key| key.gone.is_some());
-            let excused = self.outside.contains(&held.key) || self.pardoned.contains(&held.uid);
-            if lives && dead && !excused {
+            let wanted = self.wanted.get(&held.uid);
+            let Some(wanted) = wanted.filter(|wanted| wanted.end == End::Lives) else {
+                continue;
+            };
+            let Some(key) = self.ours.get(&held.key) else {
+                continue;
+            };
+            let dead = key.gone.is_some() || wanted.renews && key.has_expired(look.now);
+            let excused = self.outside.contains(&held.key) || self.is_pardoned(&held.uid, look.now);
+            if dead && !excused {
                 look.wrong(format!(
                     "the Secret of {} holds the dead key {}",
                     held.uid, held.key
@@ -123,8 +150,7 @@ impl Memory {
         else {
             return Ok(());
         };
-        let expired = key.view.expires.is_some_and(|end| end <= now);
-        if expired || self.outside.contains(id) || self.pardoned.contains(uid) {
+        if key.has_expired(now) || self.outside.contains(id) || self.is_pardoned(uid, now) {
             return Ok(());
         }
         let mut held = self.held.iter().filter(|held| held.uid == uid);
@@ -143,5 +169,30 @@ impl Memory {
             return Err(format!("before {promised}, when its overlap ends"));
         }
         Ok(())
+    }
+
+    /// Whether a consumer who has read what a Secret held may be refused now: it was revoked as it may
+    /// be, or has expired after it was replaced in time.
+    pub(super) fn may_refuse(&self, held: &Held, now: Timestamp) -> bool {
+        let expired = self.ours.get(&held.key).filter(|key| key.has_expired(now));
+        let renews = self
+            .wanted
+            .get(&held.uid)
+            .is_some_and(|wanted| wanted.end == End::Lives && wanted.renews);
+        let excused = self.outside.contains(&held.key) || self.is_pardoned(&held.uid, now);
+        match expired.and_then(|key| key.view.expires) {
+            Some(end) if renews && !excused => held.until.is_some_and(|until| until < end),
+            _ => self.may_die(&held.key, now).is_ok(),
+        }
+    }
+
+    pub(super) fn is_pardoned(&self, uid: &str, now: Timestamp) -> bool {
+        self.pardoned.get(uid).is_some_and(|until| now < *until)
+    }
+}
+
+impl Ours {
+    fn has_expired(&self, now: Timestamp) -> bool {
+        self.view.expires.is_some_and(|end| end <= now)
     }
 }

@@ -4,12 +4,14 @@
 //! | file | what is looked at |
 //! | --- | --- |
 //! | `objects` | ApiKeys and their ends; transition times; what is nobody's business |
+//! | `ready` | that Ready is said of what is Ready |
 //! | `keys` | keys on the server: how many live, and when they may die |
 //! | `secrets` | which key each Secret held, from when until when |
 //! | `texts` | that a key's value is nowhere else |
 
 mod keys;
 mod objects;
+mod ready;
 mod secrets;
 mod texts;
 
@@ -34,8 +36,12 @@ use crate::world::World;
 /// A replaced key may go so much sooner than its overlap says: a Publish that was prepared then may
 /// have landed later.
 const SLACK: SignedDuration = SignedDuration::from_mins(2);
-/// A key and three that retire: so many live at once in ordinary times.
+/// A key and three that retire: so many that a Secret has held live at once.
 const ORDINARY: usize = 4;
+/// An attempt is over after this.
+const ATTEMPT: SignedDuration = SignedDuration::from_mins(3);
+/// What is pardoned is mended within this time.
+const PARDON: SignedDuration = SignedDuration::from_mins(20);
 
 /// Looks after every effect whether all is well. Clones are the same witness.
 #[derive(Clone)]
@@ -59,6 +65,8 @@ struct Memory {
     forms: Forms,
     /// ApiKeys, by uid.
     wanted: BTreeMap<String, Wanted>,
+    /// The names that ServiceAccounts, by namespace and name, give their accounts on the server.
+    accounts: BTreeMap<(String, String), String>,
     /// Keys with our token, by id.
     ours: BTreeMap<String, Ours>,
     /// Keys with no token of ours, by id.
@@ -69,12 +77,14 @@ struct Memory {
     slots: BTreeMap<String, String>,
     /// Keys that a test has ended from outside.
     outside: BTreeSet<String>,
-    /// ApiKeys whose published key may be dead for once.
-    pardoned: BTreeSet<String>,
+    /// ApiKeys whose published key may be dead for once, and until when.
+    pardoned: BTreeMap<String, Timestamp>,
     /// ApiKeys that were removed before anybody could do anything for their keys.
     overtaken: BTreeSet<String>,
-    /// How many more keys than usual may live: one for each attempt that was cut off.
+    /// How many attempts were cut off: each may have left a key that no Secret holds.
     spare: usize,
+    /// Writes of operators that changed nothing.
+    idle: Vec<Effect>,
 }
 
 /// An ApiKey.
@@ -84,6 +94,8 @@ struct Wanted {
     secret: String,
     overlap: SignedDuration,
     end: End,
+    /// Whether its key has always been meant to be replaced before it expires.
+    renews: bool,
 }
 
 /// Whether an ApiKey still wants its key.
@@ -169,14 +181,17 @@ impl Witness {
             changes,
             wrong: Vec::new(),
         };
-        let view = self.twin.view().keys;
-        memory.meet(&view);
+        let whole = self.twin.view();
+        let view = &whole.keys;
+        memory.meet(view);
         memory.objects(&mut look);
         memory.secrets(&mut look, |value| {
             self.twin.look(|twin, now| twin.whose(now, value))
         });
         memory.slots(&look);
-        memory.keys(&mut look, &view);
+        memory.keys(&mut look, view);
+        memory.ready(&mut look, &whole);
+        memory.idle(&look);
         memory.published(&mut look);
         memory.kept(&mut look);
         let calls = self.recorder.calls(memory.heard);
@@ -188,7 +203,7 @@ impl Witness {
         look.wrong
     }
 
-    /// So many attempts have been cut off: each may leave one more key alive for a while.
+    /// So many attempts have been cut off: each may leave a key alive for a while that no Secret holds.
     pub fn spare(&self, attempts: usize) {
         self.memory().spare += attempts;
     }
@@ -219,9 +234,31 @@ impl Witness {
         self.memory().overtaken.insert(uid.to_owned());
     }
 
-    /// For once the published key of this ApiKey may be dead.
+    /// For once, and for a while, the published key of this ApiKey may be dead.
     pub fn pardon(&self, uid: &str) {
-        self.memory().pardoned.insert(uid.to_owned());
+        let until = self.clock.now() + PARDON;
+        self.memory().pardoned.insert(uid.to_owned(), until);
+    }
+
+    /// What operators have written without changing anything.
+    pub fn idle(&self) -> Vec<Effect> {
+        self.memory().idle.clone()
+    }
+
+    /// The keys that live though no Secret holds them, nor has held them for so long.
+    pub fn left_over(&self, retiring: SignedDuration) -> Vec<String> {
+        let (memory, now) = (self.memory(), self.clock.now());
+        let left = |id: &&String| {
+            let mut held = memory.held.iter().filter(|held| held.key == **id);
+            !held.any(|held| held.until.is_none_or(|until| until + retiring >= now))
+        };
+        let mut living = memory.ours.iter().filter(|(_, key)| key.gone.is_none());
+        living
+            .by_ref()
+            .map(|(id, _)| id)
+            .filter(left)
+            .cloned()
+            .collect()
     }
 
     /// Whether a consumer who has read this value may be refused now.
@@ -231,7 +268,7 @@ impl Witness {
         let Some(held) = memory.held.iter().find(|held| held.value == value) else {
             return false;
         };
-        memory.may_die(held.key.as_str(), now).is_ok()
+        memory.may_refuse(held, now)
     }
 
     /// How many keys of an ApiKey were ever made.

@@ -7,15 +7,17 @@ use serde_json::Value;
 
 use super::{End, Look, Memory, Wanted};
 use crate::effect::Door;
-use crate::kubernetes::Change;
+use crate::kubernetes::{Change, Durability};
 use crate::scene::PERSON;
 
 impl Memory {
     pub(super) fn objects(&mut self, look: &mut Look<'_>) {
         for change in look.changes.clone() {
             transitions(look, &change);
-            if change.key.resource == "apikeys.apikeys.dev" {
-                self.wanted(look, &change);
+            match change.key.resource.as_str() {
+                "apikeys.apikeys.dev" => self.wanted(look, &change),
+                "serviceaccounts.apikeys.dev" => self.account(&change),
+                _ => {}
             }
         }
     }
@@ -50,7 +52,12 @@ impl Memory {
         }
         let secret = spec["secret"]["name"].as_str().unwrap_or(&change.key.name);
         let overlap = spec["rotation"]["overlap"].as_str().unwrap_or_default();
+        let renewed = |wanted: &Wanted| wanted.renews;
+        let renews = self.wanted.get(&uid).is_none_or(renewed)
+            && spec["rotation"]["mode"] != "Never"
+            && spec["suspend"] != true;
         let wanted = Wanted {
+            renews,
             namespace: change.key.namespace.clone(),
             secret: secret.to_owned(),
             overlap: overlap
@@ -59,6 +66,29 @@ impl Memory {
             end,
         };
         self.wanted.insert(uid, wanted);
+    }
+}
+
+impl Memory {
+    /// Takes note of a write of an operator that has changed nothing.
+    pub(super) fn idle(&mut self, look: &Look<'_>) {
+        let Some(effect) = look.effect else { return };
+        let done = effect.status.is_some_and(|status| status.is_success());
+        let lasting = effect.call.durability == Durability::Lasting;
+        let operators = effect.call.process.name.as_ref() != PERSON;
+        let Some(target) = effect.call.target() else {
+            return;
+        };
+        let same = |change: &Change| {
+            target.resource() == change.key.resource
+                && target
+                    .name
+                    .as_ref()
+                    .is_none_or(|name| *name == change.key.name)
+        };
+        if done && lasting && operators && !look.changes.iter().any(same) {
+            self.idle.push(effect.clone());
+        }
     }
 }
 

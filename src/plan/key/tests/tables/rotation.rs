@@ -189,6 +189,22 @@ fn rotation() {
             "+Ready:Ready -UpToDate:Minting",
         ),
         (
+            "three are retiring, and have expired",
+            old(days(21))
+                .published(5, days(21))
+                .mirrored(5, days(21))
+                .intent(5, days(21))
+                .list(
+                    secs(30),
+                    &[(5, days(21)), (1, days(31)), (2, days(31)), (3, days(31))],
+                )
+                .retiring(1, mins(1))
+                .retiring(2, mins(1))
+                .retiring(3, mins(1)),
+            "Open 6",
+            READY,
+        ),
+        (
             "three strays do not hold it up",
             old(days(21))
                 .published(5, days(21))
