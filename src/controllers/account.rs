@@ -27,7 +27,7 @@ use super::{
 use crate::api::{ServiceAccount, ServiceAccountStatus, finalizer};
 use crate::metrics;
 use crate::plan::account::{
-    Done, Plan, Remote, Seen, Step, fold, mint_stop, plan, verified, works_stop,
+    Done, Plan, Remote, Seen, Step, fold, mint_stop, plan, replace_stop, verified, works_stop,
 };
 use crate::plan::key::Freshness;
 use crate::plan::port::{AccountId, RemoteTeam, ServerIdentity, TeamRef};
@@ -290,6 +290,7 @@ fn publish(ctx: &Ctx, seen: &Seen, memory: &Memory) {
             Remote::Unknown | Remote::Absent => object.status.username.clone().unwrap_or_default(),
         },
         mint: mint_stop(seen).map_or(Ok(()), Err),
+        replace: replace_stop(seen).map_or(Ok(()), Err),
         works: works_stop(seen).map_or(Ok(()), Err),
         allowance: seen.grant.clone().ok(),
     };

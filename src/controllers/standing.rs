@@ -131,8 +131,10 @@ pub(crate) struct Account {
     pub account: Option<AccountId>,
     /// The account's user name.
     pub username: String,
-    /// Whether keys may be made for it, or why not.
+    /// Whether first keys may be made for it, or why not.
     pub mint: Result<(), Stop>,
+    /// Whether keys that are in use may be replaced, or why not.
+    pub replace: Result<(), Stop>,
     /// Whether its keys work, or why not.
     pub works: Result<(), Stop>,
     /// What the connection grants its keys; `None` for nothing.

@@ -7,8 +7,8 @@ use super::marker::digest;
 
 /// The longest wait between two tries, where the server may come back at any time.
 pub const LONGEST: SignedDuration = SignedDuration::from_mins(5);
-/// Counting on beyond this would only cost writes.
-pub const MOST_FAILURES: u32 = 12;
+/// From so many failures on the wait grows no longer.
+const MOST_FAILURES: u32 = 12;
 
 /// The wait after the n-th failure in a row: 1 s · 2ⁿ⁻¹, at most `longest`, and up to a quarter
 /// more, spread by `seed` (a uid), so that a fleet that failed together does not come back together.

@@ -10,6 +10,7 @@ mod cost;
 mod counting;
 mod drift;
 mod ending;
+mod enduring;
 mod foreign;
 mod leading;
 mod making;
@@ -38,6 +39,7 @@ pub(crate) fn rung() -> Rung {
         secrets::tests(),
         restarting::tests(),
         ending::tests(),
+        enduring::tests(),
         accounts::tests(),
         drift::tests(),
         foreign::tests(),

@@ -89,15 +89,21 @@ pub(super) fn ground(
     let list = verified
         .as_ref()
         .and_then(|account| connection.lists.at_hand(account));
+    let stands = ending(ctx, object)
+        .and(is_looked_at(account, &known))
+        .and_then(|()| granted(ctx, account, line.as_ref()))
+        .and_then(|()| match &verified {
+            Some(_) => Ok(()),
+            None => Err(known
+                .mint
+                .clone()
+                .err()
+                .unwrap_or_else(|| Stop::plain(Reason::WaitingForAccount))),
+        });
     Some(Ground {
         base: Base {
-            mint: ending(ctx, object)
-                .and(mint(account, &known))
-                .and_then(|()| granted(ctx, account, line.as_ref()))
-                .and_then(|()| match &verified {
-                    Some(_) => Ok(()),
-                    None => Err(Stop::plain(Reason::WaitingForAccount)),
-                }),
+            mint: stands.clone().and_then(|()| known.mint.clone()),
+            replace: stands.and_then(|()| known.replace.clone()),
             account: verified,
             works: known.works.clone(),
             revoke: unshared(&facts::service_account(account), &ctx.claim.installation),
@@ -121,7 +127,8 @@ impl Ground {
             base: Base {
                 account: None,
                 server: Err(stop.clone()),
-                mint: Err(stop),
+                mint: Err(stop.clone()),
+                replace: Err(stop),
                 works: Ok(()),
                 revoke: Ok(()),
                 retain: Ok(()),
@@ -151,8 +158,8 @@ fn ending(ctx: &Ctx, object: &ApiKey) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Whether a key may be made, as the ServiceAccount is now and was when it was looked at.
-pub(super) fn mint(account: &ServiceAccount, known: &standing::Account) -> Result<(), Stop> {
+/// That what is known of the ServiceAccount is of what it says now, and that it stays.
+fn is_looked_at(account: &ServiceAccount, known: &standing::Account) -> Result<(), Stop> {
     let meta = account.meta();
     if meta.deletion_timestamp.is_some() {
         return Err(Stop::new(
@@ -172,7 +179,7 @@ pub(super) fn mint(account: &ServiceAccount, known: &standing::Account) -> Resul
             ),
         ));
     }
-    known.mint.clone()
+    Ok(())
 }
 
 /// That the connection grants this account to this namespace, as it is written at this moment.

@@ -86,7 +86,7 @@ fn create(seen: &Seen, route: &Route, username: String) -> Result<Step, Stop> {
     if landed.is_some_and(|landed| seen.now <= landed) {
         return Err(Stop::new(
             Reason::WaitingForAccount,
-            "The creation of the account got no answer and may still land on the server; it is looked for again within a minute.",
+            "The creation of the account got no answer and may still land on the server; it is looked for again within a minute. Nothing is to be done.",
         ));
     }
     // Only a look of this very pass, later than all that may land, shows a name to be free.

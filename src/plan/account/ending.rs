@@ -242,7 +242,7 @@ fn absent(seen: &Seen) -> Result<Step, Stop> {
     match landed {
         Some(landed) if seen.pass.found_at.is_none_or(|at| at <= landed) => Err(Stop::new(
             Reason::WaitingForAccount,
-            "The creation of the account got no answer and may still land on the server; it is waited for.",
+            "The creation of the account got no answer and may still land on the server; it is waited for. Nothing is to be done.",
         )),
         Some(_) | None => Ok(Step::Close),
     }

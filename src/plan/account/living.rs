@@ -45,12 +45,12 @@ pub(super) fn keep(seen: &Seen) -> Result<Option<Step>, Stop> {
         return Ok(Some(step));
     }
     permitted(seen, route)?;
+    if let Some(what) = not_supported_yet(&seen.object.spec) {
+        return Err(Stop::unserved(what));
+    }
     if seen.object.pins.account.is_some() && seen.object.finalizer == Finalizer::Missing {
         // `kubectl replace` drops it.
         return Ok(Some(Step::Pin(seen.object.pins.clone())));
-    }
-    if let Some(rival) = &seen.rival {
-        return Err(conflict(rival));
     }
     if seen.object.pins.account.is_none() {
         return claim(seen, route).map(Some);
@@ -81,9 +81,6 @@ fn conflict(rival: &str) -> Stop {
 /// What stands against this account whatever the server says.
 fn permitted(seen: &Seen, route: &Route) -> Result<(), Stop> {
     seen.grant.as_ref().map_err(Clone::clone)?;
-    if let Some(what) = not_supported_yet(&seen.object.spec) {
-        return Err(Stop::unserved(what));
-    }
     let pins = &seen.object.pins;
     if pins
         .server
@@ -92,7 +89,9 @@ fn permitted(seen: &Seen, route: &Route) -> Result<(), Stop> {
     {
         return Err(Stop::plain(Reason::IdentityChanged));
     }
-    Ok(())
+    seen.rival
+        .as_ref()
+        .map_or(Ok(()), |rival| Err(conflict(rival)))
 }
 
 fn not_supported_yet(spec: &ServiceAccountSpec) -> Option<&'static str> {
@@ -149,23 +148,46 @@ fn works(account: &RemoteAccount) -> Result<(), Stop> {
     }
 }
 
-/// Why no key may be made for this account now, if that is so.
+/// Why no first key may be made for this account now, if that is so.
 pub fn mint_stop(seen: &Seen) -> Option<Stop> {
-    if seen.object.deleting.is_some() {
-        return Some(Stop::new(
+    let setback = || seen.pass.setback.as_ref().map(|why| why.stop.clone());
+    going(seen).or_else(|| Some(not_ready(seen, setback().or_else(|| keep(seen).err())?)))
+}
+
+/// Why not even a key that is in use may be replaced now. What else the account falls short of, a team
+/// that is not there or a change that is refused, must not become an outage.
+pub fn replace_stop(seen: &Seen) -> Option<Stop> {
+    going(seen).or_else(|| Some(not_ready(seen, stands(seen).err()?)))
+}
+
+fn going(seen: &Seen) -> Option<Stop> {
+    seen.object.deleting.map(|_| {
+        Stop::new(
             Reason::WaitingForAccount,
             "The ServiceAccount is being deleted. Make another one.",
-        ));
+        )
+    })
+}
+
+/// Whether the account is the declared one, and may be used.
+fn stands(seen: &Seen) -> Result<(), Stop> {
+    let route = seen.connection.as_ref().map_err(Clone::clone)?;
+    permitted(seen, route)?;
+    let Remote::Found(account) = &seen.remote else {
+        return mint_stop(seen).map_or(Ok(()), Err);
+    };
+    pinned(seen, route, account)?;
+    if seen.object.spec.management == Management::Managed {
+        manageable(seen, account)?;
     }
-    let stop = seen
-        .pass
-        .setback
-        .as_ref()
-        .map(|setback| setback.stop.clone())
-        .or_else(|| keep(seen).err())?;
+    works(account)
+}
+
+/// What stands against the account, as its ApiKeys say it.
+fn not_ready(seen: &Seen, stop: Stop) -> Stop {
     // A disabled account is the account's own affair; all else is what the account waits for.
-    Some(match stop.reason {
-        Reason::AccountDisabled | Reason::NotGranted => stop,
+    match stop.reason {
+        Reason::AccountDisabled | Reason::NotGranted | Reason::WaitingForAccount => stop,
         _ => Stop::new(
             Reason::WaitingForAccount,
             format!(
@@ -175,7 +197,7 @@ pub fn mint_stop(seen: &Seen) -> Option<Stop> {
                 stop.message
             ),
         ),
-    })
+    }
 }
 
 /// Why the account's keys do not work now, if that is known.

@@ -41,7 +41,7 @@ pub use ending::stays;
 pub use facts::*;
 pub use fold::fold;
 pub use identity::{default_username, verified};
-pub use living::{mint_stop, works_stop};
+pub use living::{mint_stop, replace_stop, works_stop};
 pub use shared::unshared;
 
 use super::port::{AccountDraft, AccountId, KeyId, TeamId, TeamRef};

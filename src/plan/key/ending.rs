@@ -106,14 +106,14 @@ pub(super) fn next(seen: &Seen, cause: Cause) -> Result<Option<Step>, Stop> {
     }
     let (others, mine): (Vec<_>, Vec<_>) =
         keys::own(seen).partition(|(key, marker)| keys::is_anothers(seen, key, marker));
-    let mut mine = mine.iter().map(|(key, _)| &key.id).peekable();
-    if mine.peek().is_none() && !others.is_empty() {
+    if mine.is_empty() && !others.is_empty() {
         return Err(revoking(SHARED));
     }
-    if mine.peek().is_some() {
-        let id = mine
-            .find(|id| cause != Cause::Expired || released(seen, id))
-            .ok_or_else(|| revoking(lingers(seen)))?;
+    if !mine.is_empty() {
+        let ids = mine.iter().map(|(key, _)| &key.id);
+        let may_go = ids.filter(|id| cause != Cause::Expired || released(seen, id));
+        let id = keys::in_turn(seen, may_go.collect());
+        let id = id.ok_or_else(|| revoking(lingers(seen)))?;
         return Ok(Some(Step::Revoke {
             id: id.clone(),
             why: Why::Ended,
@@ -126,7 +126,7 @@ pub(super) fn next(seen: &Seen, cause: Cause) -> Result<Option<Step>, Stop> {
         Ok(Some(Step::Look { newer_than }))
     } else {
         Err(revoking(
-            "An attempt that got no answer may still land on the server; it is waited for.",
+            "An attempt that got no answer may still land on the server; it is waited for. Nothing is to be done.",
         ))
     }
 }
@@ -156,7 +156,7 @@ fn lingers(seen: &Seen) -> &'static str {
         .iter()
         .any(|key| key.revoke_at > seen.now)
     {
-        "A replaced key still lives through its overlap; it is waited for."
+        "A replaced key still lives through its overlap; it is waited for. Nothing is to be done."
     } else {
         "The key was made a moment ago; it is revoked once no write of it can be on its way any more, within three minutes."
     }

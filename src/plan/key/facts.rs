@@ -128,8 +128,10 @@ pub struct Base {
     pub account: Option<AccountId>,
     /// What may be asked of the server about this account's keys, or why nothing may.
     pub server: Result<Reach, Stop>,
-    /// Whether a key may be made, or why not.
+    /// Whether a first key may be made, or why not.
     pub mint: Result<(), Stop>,
+    /// Whether a key that is in use may be replaced, or why not.
+    pub replace: Result<(), Stop>,
     /// Whether the account's keys work, or why not.
     pub works: Result<(), Stop>,
     /// Whether keys may be told apart from those of a copy of this cluster, or why not.

@@ -6,7 +6,6 @@ use super::{
     Stage, Step, ending, keys, making, minting, status,
 };
 use crate::api::conditions::Reason;
-use crate::plan::backoff::MOST_FAILURES;
 use crate::plan::fault::Retry;
 use crate::plan::port::{AccountId, Effect, KeyId, NewKey};
 use crate::plan::record::{Intent, Nonce};
@@ -155,7 +154,7 @@ fn fresh(seen: &Seen, known: Option<&Nonce>, intent: &Intent) -> Result<(), Stop
         ));
     }
     making::secret_is_free(seen)?;
-    seen.base.mint.clone()
+    making::may_be_made(seen, making::need(seen).unwrap_or(making::Need::Renewal))
 }
 
 fn minted(seen: &mut Seen, key: &NewKey) {
@@ -310,8 +309,7 @@ fn setback(seen: &mut Seen, why: Setback, cost: Cost) {
         } else {
             0
         };
-        let count = before.saturating_add(1).min(MOST_FAILURES);
-        seen.pass.failure = Some((count, crate::api::time(seen.now).0));
+        seen.pass.failure = Some((before.saturating_add(1), crate::api::time(seen.now).0));
     }
     seen.pass.setback = Some(why);
 }

@@ -170,6 +170,14 @@ pub(super) fn complete(seen: &Seen, intent: &Intent) -> bool {
     published || recorded || seen.settled.as_ref() == Some(&intent.nonce)
 }
 
+/// The one whose turn it is: after each failure another, so that one that cannot be revoked shields no
+/// other.
+pub(super) fn in_turn<T>(seen: &Seen, mut keys: Vec<T>) -> Option<T> {
+    let turn = usize::try_from(seen.object.status.failures).unwrap_or_default();
+    let turn = turn.checked_rem(keys.len())?;
+    Some(keys.swap_remove(turn))
+}
+
 /// The replaced keys that still live, as Secret and status remember them.
 pub(super) fn retiring(seen: &Seen) -> Vec<Retiring> {
     let from_secret = in_secret(seen).into_iter();

@@ -56,13 +56,24 @@ fn mirror(seen: &Seen) -> Option<Step> {
 pub(super) fn effect(seen: &Seen) -> Option<Step> {
     guard(seen)
         .or_else(|| compare(seen))
-        .or_else(|| retiring::retire(seen))
-        .or_else(|| making::make(seen).unwrap_or_default())
+        .or_else(|| make_or_retire(seen))
         .or_else(|| retiring::forget(seen))
         .or_else(|| restarting::restart(seen))
         .or_else(|| dress(seen))
         .or_else(|| retiring::look(seen))
         .or_else(|| retiring::sweep(seen))
+}
+
+/// A key that cannot be revoked must not keep the next one from being made, nor the other way round:
+/// after a failure each has its turn.
+fn make_or_retire(seen: &Seen) -> Option<Step> {
+    let make = || making::make(seen).unwrap_or_default();
+    let retire = || retiring::retire(seen);
+    if seen.object.status.failures.is_multiple_of(2) {
+        make().or_else(retire)
+    } else {
+        retire().or_else(make)
+    }
 }
 
 /// Puts back what `kubectl replace` drops, and keeps the end of a `Never` key.

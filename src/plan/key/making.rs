@@ -86,7 +86,7 @@ fn permitted(seen: &Seen, need: Need) -> Result<(), Stop> {
         let message = format!("{why}. Correct spec.secret.data.");
         return Err(Stop::new(Reason::TemplateFailed, message));
     }
-    base.mint.clone()?;
+    may_be_made(seen, need)?;
     base.server.as_ref().map_err(Clone::clone)?;
     if base.account.is_none() {
         return Err(Stop::plain(Reason::WaitingForAccount));
@@ -133,6 +133,15 @@ pub(super) fn paced(seen: &Seen) -> Option<Timestamp> {
     let beyond = living.checked_sub(MOST_RETIRING - 1).filter(|n| *n > 0)?;
     let beyond = i32::try_from(beyond).unwrap_or(i32::MAX);
     Some(after(opened_at, LOSS.saturating_mul(beyond)))
+}
+
+/// Whether the account allows it: what it falls short of keeps a first key from being made, and stops
+/// no replacement.
+pub(super) fn may_be_made(seen: &Seen, need: Need) -> Result<(), Stop> {
+    match need {
+        Need::First => seen.base.mint.clone(),
+        Need::Lost | Need::Renewal => seen.base.replace.clone(),
+    }
 }
 
 /// What contradicts itself, or cannot be served, in the manifest and beside it.
@@ -228,7 +237,7 @@ fn earlier_attempt(seen: &Seen) -> Result<Option<Step>, Stop> {
     if seen.now <= newer_than {
         return Err(Stop::new(
             Reason::Minting,
-            "An earlier attempt got no answer and may still land on the server; the next one starts within a minute.",
+            "An earlier attempt got no answer and may still land on the server; the next one starts within a minute. Nothing is to be done.",
         ));
     }
     let knows = list(seen).is_some_and(|list| list.began > newer_than);

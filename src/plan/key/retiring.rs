@@ -30,7 +30,8 @@ pub(super) fn retire(seen: &Seen) -> Option<Step> {
     seen.base.server.as_ref().ok()?;
     seen.base.revoke.as_ref().ok()?;
     current(seen).filter(|key| shows(seen, key))?;
-    let due = due(seen).find(|key| settled(seen, &key.id))?;
+    let due = due(seen).filter(|key| settled(seen, &key.id)).collect();
+    let due = keys::in_turn(seen, due)?;
     let revoke = revoke(seen, &due.id, Why::Retired)?;
     // Nobody shall find a dead key in the slot of the previous one.
     let kept = seen.secret.ours()?.previous.as_ref() == Some(&due.id);

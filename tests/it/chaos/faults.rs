@@ -1,7 +1,5 @@
-//! One wrong answer to each kind of call: those to the deploy server, and those that change something
-//! in Kubernetes.
-
-use std::collections::BTreeSet;
+//! One wrong answer to each call: those to the deploy server, those that change something in
+//! Kubernetes, and those that read there.
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
@@ -22,6 +20,10 @@ pub(super) fn tests() -> Vec<Test> {
             answer(200, "<html>Sign in</html>")
         }),
         test("server_answers_half", is_server, || Act::Instead(half())),
+        test("cluster_fails_after_all", changes, || {
+            Act::Instead(said(500, r#"{"kind":"Status","code":500}"#))
+        }),
+        test("cluster_refuses_the_connection", reads, || Act::Refuse),
     ];
     for status in [401, 403, 429, 500] {
         let act = move || answer(status, "{}");
@@ -36,10 +38,10 @@ pub(super) fn tests() -> Vec<Test> {
         let code = StatusCode::from_u16(status).unwrap_or_default();
         let act = move || Act::status(code, reason, "no");
         tests.push(test(&format!("cluster_says_{status}"), changes, act));
+        if status != 409 {
+            tests.push(test(&format!("cluster_reads_{status}"), reads, act));
+        }
     }
-    tests.push(test("cluster_fails_after_all", changes, || {
-        Act::Instead(said(500, r#"{"kind":"Status","code":500}"#))
-    }));
     tests
 }
 
@@ -48,7 +50,10 @@ fn test(
     which: fn(&Call) -> bool,
     act: impl Fn() -> Act + Send + Sync + 'static,
 ) -> Test {
-    let body = move || every_kind(which, act);
+    let body = move || {
+        every_call(Life::Plain, which, &act)?;
+        every_call(Life::Rotating, which, &act)
+    };
     (format!("faults::{name}"), Box::new(body))
 }
 
@@ -76,47 +81,38 @@ fn changes(call: &Call) -> bool {
     call.door == Door::Kubernetes && call.is_effect() && !call.path.contains("/events")
 }
 
-/// The first call of each kind, by its place among those that are meant.
-fn kinds(which: fn(&Call) -> bool) -> Result<Vec<(usize, String)>> {
-    let calls = Life::Plain.calls()?;
-    let meant = calls.iter().filter(|heard| which(&heard.call));
-    let mut known = BTreeSet::new();
-    let mut all = Vec::new();
-    for (number, heard) in meant.enumerate() {
-        let Call { method, path, .. } = &heard.call;
-        let plain: String = path.chars().filter(|c| !c.is_ascii_digit()).collect();
-        let kind = format!("{method} {plain}");
-        if known.insert(kind.clone()) {
-            all.push((number, kind));
-        }
-    }
-    Ok(all)
+/// Reads of objects by name: a list begins a watch, and is not one step of a pass.
+fn reads(call: &Call) -> bool {
+    let named = call.target().is_some_and(|target| target.name.is_some());
+    named && !call.is_effect()
 }
 
-fn every_kind(which: fn(&Call) -> bool, act: impl Fn() -> Act + Sync) -> Result<()> {
-    let kinds = kinds(which)?;
-    ensure!(kinds.len() > 5, "only {kinds:?}");
+fn every_call(life: Life, which: fn(&Call) -> bool, act: &(impl Fn() -> Act + Sync)) -> Result<()> {
+    let calls = life.calls()?;
+    let meant: Vec<_> = calls.iter().filter(|heard| which(&heard.call)).collect();
+    ensure!(meant.len() > 2, "only {meant:?}");
     let mut wrong = Vec::new();
-    for (number, kind) in &kinds {
+    for (number, heard) in meant.iter().enumerate() {
         let act = act();
         let outcome = play(|| async move {
             let scene = Scene::new().await?;
             scene.witness.spare(1);
             scene.start(OPERATOR);
             let meant = move |call: &Call| call.process.name.as_ref() == OPERATOR && which(call);
-            let rule = Rule::once(act, meant).after(*number);
+            let rule = Rule::once(act, meant).after(number);
             let ticket = scene.world.recorder.script(rule);
             scene
                 .act(async {
-                    Life::Plain.live(&scene).await?;
+                    life.live(&scene).await?;
                     ensure!(ticket.count() == 1, "nothing went wrong");
                     Ok(())
                 })
                 .await
         });
         if let Err(error) = outcome {
-            wrong.push(format!("call {number} ({kind}):\n{error:#}"));
+            let Call { method, path, .. } = &heard.call;
+            wrong.push(format!("call {number} ({method} {path}):\n{error:#}"));
         }
     }
-    verdict(&wrong, kinds.len())
+    verdict(&wrong, meant.len())
 }

@@ -22,21 +22,24 @@ pub(super) fn tests() -> Vec<Test> {
         (Moment::Before, 160),
         (Moment::After, 720),
     ];
-    let test = |(moment, seconds)| -> Test {
-        let name = format!("leaders::{seconds}_s_{moment:?}").to_lowercase();
-        (name, Box::new(move || every_effect(moment, seconds)))
+    let plain = pauses.map(|(moment, seconds)| (Life::Plain, moment, seconds));
+    let others = [Life::Rotating, Life::Whole, Life::Slotted, Life::Fleeting];
+    let others = others.map(|life| (life, Moment::Before, 160));
+    let test = |(life, moment, seconds)| -> Test {
+        let name = format!("leaders::{seconds}_s_{moment:?}_in_a_{life:?}_life").to_lowercase();
+        (name, Box::new(move || every_effect(life, moment, seconds)))
     };
-    pauses.into_iter().map(test).collect()
+    plain.into_iter().chain(others).map(test).collect()
 }
 
-fn every_effect(moment: Moment, seconds: u64) -> Result<()> {
-    let effects = Life::Plain.effects()?;
+fn every_effect(life: Life, moment: Moment, seconds: u64) -> Result<()> {
+    let effects = life.effects()?;
     let mut wrong = Vec::new();
     for (number, effect) in effects.iter().enumerate() {
         let outcome = play(|| async move {
             let scene = Scene::new().await?;
             let pause = Duration::from_secs(seconds);
-            scene.act(held(&scene, number, moment, pause)).await
+            scene.act(held(&scene, life, number, moment, pause)).await
         });
         if let Err(error) = outcome {
             wrong.push(format!(
@@ -47,13 +50,19 @@ fn every_effect(moment: Moment, seconds: u64) -> Result<()> {
     verdict(&wrong, effects.len())
 }
 
-async fn held(scene: &Scene, number: usize, moment: Moment, pause: Duration) -> Result<()> {
+async fn held(
+    scene: &Scene,
+    life: Life,
+    number: usize,
+    moment: Moment,
+    pause: Duration,
+) -> Result<()> {
     scene.witness.spare(1);
     scene.start(A);
     let rule = Rule::effect(Act::Hold(moment), &Process::new(A), number);
     let ticket = scene.world.recorder.script(rule);
     let story = async {
-        Life::Plain.live(scene).await?;
+        life.live(scene).await?;
         ensure!(ticket.count() == 1, "A was not held");
         Ok(())
     };

@@ -33,7 +33,13 @@ pub(super) fn tests() -> Vec<Test> {
         life("answer_lost_in_a_rotating_life", Life::Rotating, || {
             Act::Lose
         }),
+        life("crash_before_in_a_bereft_life", Life::Bereft, before),
         life("crash_after_in_a_bereft_life", Life::Bereft, after),
+        life("crash_before_in_a_fleeting_life", Life::Fleeting, before),
+        life("crash_after_in_a_fleeting_life", Life::Fleeting, after),
+        life("answer_lost_in_a_fleeting_life", Life::Fleeting, || {
+            Act::Lose
+        }),
         life("crash_before_in_a_slotted_life", Life::Slotted, before),
         life("crash_after_in_a_slotted_life", Life::Slotted, after),
         life("answer_lost_in_a_slotted_life", Life::Slotted, || Act::Lose),

@@ -2,27 +2,26 @@
 //! them all.
 
 use anyhow::{Result, ensure};
-use simulation::pairs::{after, firsts};
+use simulation::life::Life;
+use simulation::pairs::{LIVES, after, firsts};
 
 use crate::life::Test;
 
 /// One in so many is played.
 const STRIDE: usize = 83;
-/// So many tests share them.
-const TESTS: usize = 2;
 
 pub(super) fn tests() -> Vec<Test> {
-    let test = |part: usize| -> Test {
-        let name = format!("pairs::part_{}_of_{TESTS}", part + 1);
-        (name, Box::new(move || sample(part)))
+    let test = |life: Life| -> Test {
+        let name = format!("pairs::in_a_{life:?}_life").to_lowercase();
+        (name, Box::new(move || sample(life)))
     };
-    (0..TESTS).map(test).collect()
+    LIVES.into_iter().map(test).collect()
 }
 
-fn sample(part: usize) -> Result<()> {
+fn sample(life: Life) -> Result<()> {
     let mut played = 0;
-    for (number, first) in firsts()?.into_iter().enumerate().skip(part).step_by(TESTS) {
-        played += after(first, number * 7 % STRIDE, STRIDE)?;
+    for (number, first) in firsts(life)?.into_iter().enumerate() {
+        played += after(life, first, number * 7 % STRIDE, STRIDE)?;
     }
     ensure!(played > 15, "only {played} pairs");
     Ok(())

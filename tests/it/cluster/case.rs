@@ -782,12 +782,14 @@ impl Case {
     }
 }
 
-/// Whether one of the sentences of a message says what to do: it begins as the fixes of reasons do.
+/// Whether one of the sentences of a message says what to do: it begins as the fixes of reasons do, or
+/// as those that are told of one Secret.
 fn names_a_fix(message: &str) -> bool {
     let first = |sentence: &str| sentence.split(' ').next().unwrap_or_default().to_owned();
     let fixes: Vec<String> = Reason::all()
         .iter()
         .map(|reason| first(reason.fix()))
+        .chain(["Declare", "Have", "If", "Remove"].map(str::to_owned))
         .collect();
     let mut sentences = message.split([':', '.']).map(str::trim_start);
     sentences.any(|sentence| fixes.contains(&first(sentence)))

@@ -11,9 +11,9 @@ use anyhow::{Context as _, Result, ensure};
 use http::StatusCode;
 use jiff::SignedDuration;
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
-use testbed::twins::octopus::Change;
 use testbed::twins::{Effect, Rule as Wrong};
 use tokio::time::{Instant, sleep};
 
@@ -21,7 +21,7 @@ use crate::consumer::use_it;
 use crate::effect::Process;
 use crate::manifests::{self, Address, TEAM, key_of};
 use crate::scene::{OPERATOR, Scene, play};
-use crate::schedule::{Counts, act, fault};
+use crate::schedule::{Counts, Deed, act, fault};
 use crate::script::Rule;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -209,27 +209,31 @@ impl Fleet {
                 let wiped = json!({"status": null});
                 drop(scene.patch_status(&key, wiped).await);
             }
-            _ => drop(self.deed(scene, number, dice).await),
+            _ => self.deed(scene, number, dice).await,
         }
     }
 
-    /// What somebody does with a key.
-    async fn deed(self, scene: &Scene, number: usize, dice: &mut StdRng) -> Result<()> {
-        let name = name(number);
-        let key = Address::key(&name);
-        match dice.random_range(0..3) {
-            0 => scene.delete(&Address::secret(TEAM, &name)).await,
-            1 => {
-                let held = scene.published(TEAM, &name).context("no key")?;
-                scene.witness.outside(&held.id);
-                Ok(scene.twin.change(Change::RevokeKey { key: held.id })?)
-            }
-            _ => {
-                let request = scene.now().to_string();
-                let annotations = json!({"apikeys.dev/rotate": request});
-                let patch = json!({"metadata": {"annotations": annotations}});
-                scene.patch(&key, patch).await.map(drop)
-            }
+    /// What somebody does with a key; what would end it is taken back within hours.
+    async fn deed(self, scene: &Scene, number: usize, dice: &mut StdRng) {
+        const DEEDS: [(Deed, Option<Deed>); 7] = [
+            (Deed::DeleteSecret, None),
+            (Deed::EndKey, None),
+            (Deed::Rotate, None),
+            (Deed::Replace, None),
+            (Deed::Reshape, Some(Deed::Apply)),
+            (Deed::Keep, Some(Deed::Drop)),
+            (Deed::Revoke, Some(Deed::TakeBack)),
+        ];
+        let (deed, back) = DEEDS.choose(dice).copied().unwrap_or(DEEDS[0]);
+        let (name, manifest) = (name(number), self.manifest(number));
+        // It may be gone, or going.
+        drop(deed.perform(scene, &name, &manifest).await);
+        if let Some(back) = back {
+            let (scene, hours) = (scene.clone(), dice.random_range(1..6));
+            tokio::spawn(async move {
+                sleep(HOUR * hours).await;
+                drop(back.perform(&scene, &name, &manifest).await);
+            });
         }
     }
 
@@ -278,7 +282,7 @@ fn spare(scene: &Scene) {
     scene.witness.spare(1);
     let scene = scene.clone();
     tokio::spawn(async move {
-        sleep(DAY * 3).await;
+        sleep(DAY + HOUR * 3).await;
         scene.witness.spare_no_more(1);
     });
 }

@@ -40,6 +40,8 @@ pub enum Life {
     /// The Secret was there before and is taken over; its key is replaced on request, is kept in the
     /// second slot, and a workload is restarted. In the end the Secret stays as it was found.
     Slotted,
+    /// The key is never replaced: it expires, its Secret goes, and then the ApiKey itself.
+    Fleeting,
 }
 
 impl Life {
@@ -101,7 +103,7 @@ impl Life {
                 scene.apply(&manifests::deployment(WORKLOAD)).await?;
                 scene.consume(TEAM, KEY, Habit::Slots, MINUTE * 2);
             }
-            Self::Plain | Self::Bereft => {}
+            Self::Plain | Self::Bereft | Self::Fleeting => {}
         }
         let mut server = manifests::server();
         server["spec"]["resync"] = json!("5m");
@@ -117,7 +119,7 @@ impl Life {
     /// The ServiceAccount, as its manifest is.
     pub fn account(self) -> Value {
         manifests::account(match self {
-            Self::Plain | Self::Bereft | Self::Slotted => json!({}),
+            Self::Plain | Self::Bereft | Self::Slotted | Self::Fleeting => json!({}),
             Self::Whole => json!({
                 "octopus": {"teams": [{"name": "Deployers"}]},
                 "deletionPolicy": "Disable",
@@ -134,9 +136,13 @@ impl Life {
                 "secret": {"adopt": true, "keepPrevious": true},
                 "restart": [{"kind": "Deployment", "name": WORKLOAD}],
             }),
+            Self::Fleeting => json!({"lifetime": "2h", "ttlAfterFinished": "1h"}),
         };
         let mut key = manifests::key(KEY, more);
-        key["spec"]["rotation"] = json!({"overlap": "6m"});
+        key["spec"]["rotation"] = match self {
+            Self::Fleeting => json!({"mode": "Never"}),
+            _ => json!({"overlap": "6m"}),
+        };
         key
     }
 
@@ -148,6 +154,7 @@ impl Life {
             Self::Rotating => rotate_and_lose(scene).await?,
             Self::Bereft => delete_the_account(scene).await?,
             Self::Slotted => rotate(scene).await?,
+            Self::Fleeting => return outlive(scene).await,
         }
         scene.until_ready(&Address::key(KEY), MENDED).await?;
         scene.run(SWEPT).await;
@@ -175,7 +182,9 @@ impl Life {
             Address::server("octopus"),
         ];
         for address in &all {
-            scene.delete(address).await?;
+            if scene.get(address).is_some() {
+                scene.delete(address).await?;
+            }
         }
         for address in &all {
             scene.until_gone(address, MENDED).await?;
@@ -199,7 +208,9 @@ impl Life {
         let account = accounts.account(ACCOUNT);
         let active = account.map(|account| account.is_active);
         let (wanted, wrong) = match self {
-            Self::Plain | Self::Bereft | Self::Slotted => (None, "the account is left"),
+            Self::Plain | Self::Bereft | Self::Slotted | Self::Fleeting => {
+                (None, "the account is left")
+            }
             Self::Whole => (Some(false), "the account should be disabled"),
             Self::Rotating => (Some(true), "the account should be as it was"),
         };
@@ -284,6 +295,22 @@ async fn replaced(scene: &Scene, old: Option<String>) -> Result<()> {
         now.is_some() && now != old
     };
     scene.until("another key", MENDED, another).await?;
+    Ok(())
+}
+
+/// The key expires, its Secret goes, and an hour later its ApiKey.
+async fn outlive(scene: &Scene) -> Result<()> {
+    let address = Address::key(KEY);
+    scene.until_ready(&address, MENDED).await?;
+    let held = held(scene).context("the Secret holds no living key")?;
+    let hour = MINUTE * 60;
+    scene
+        .until("it has expired", hour * 3, |scene| {
+            scene.reason(&address) == "Expired"
+        })
+        .await?;
+    scene.until_gone(&address, hour * 2).await?;
+    ensure!(scene.living().is_empty(), "{held} is not the last");
     Ok(())
 }
 

@@ -13,6 +13,8 @@ pub type Crash = (usize, Moment);
 /// Two crashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pair {
+    /// In which life.
+    pub life: Life,
     /// Of the first process.
     pub first: Crash,
     /// Of the second.
@@ -47,7 +49,7 @@ impl Pair {
             };
             script(0, self.first);
             let second = script(1, self.second);
-            scene.act(Life::Plain.live(&scene)).await?;
+            scene.act(self.life.live(&scene)).await?;
             if second.count() == 1 {
                 reach = Reach::Crashed;
             }
@@ -67,12 +69,15 @@ fn of_life(life: u32) -> impl FnMut(&Call) -> bool + Send + 'static {
     move |call: &Call| call.process == process && call.is_effect()
 }
 
-/// Every first crash.
+/// The lives in which pairs are played: of a new key, and of one that is replaced and lost.
+pub const LIVES: [Life; 2] = [Life::Plain, Life::Rotating];
+
+/// Every first crash of a life.
 ///
 /// # Errors
 /// Those of an undisturbed life.
-pub fn firsts() -> Result<Vec<Crash>> {
-    let effects = Life::Plain.effects()?.len();
+pub fn firsts(life: Life) -> Result<Vec<Crash>> {
+    let effects = life.effects()?.len();
     let both = |number| MOMENTS.map(|moment| (number, moment));
     Ok((0..effects).flat_map(both).collect())
 }
@@ -82,12 +87,17 @@ pub fn firsts() -> Result<Vec<Crash>> {
 ///
 /// # Errors
 /// Of the first that goes wrong.
-pub fn after(first: Crash, from: usize, stride: usize) -> Result<usize> {
+pub fn after(life: Life, first: Crash, from: usize, stride: usize) -> Result<usize> {
     let seconds = (0..).flat_map(|number| MOMENTS.map(|moment| (number, moment)));
     let mut played = 0;
     for second in seconds.skip(from).step_by(stride.max(1)) {
         played += 1;
-        if (Pair { first, second }).play()? == Reach::Short {
+        let pair = Pair {
+            life,
+            first,
+            second,
+        };
+        if pair.play()? == Reach::Short {
             break;
         }
     }

@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use jiff::SignedDuration;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
@@ -20,6 +21,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::consumer::Habit;
 use crate::effect::Process;
+use crate::kubernetes::{Denied, Verb, Write};
 use crate::manifests::{self, Address, TEAM};
 use crate::scene::{Scene, play};
 use crate::script::{Act, Moment, Rule};
@@ -51,7 +53,21 @@ pub enum Trouble {
     Deed(Deed, &'static str),
     /// The status of the account is wiped.
     WipeAccount,
+    /// An operator's watches show nothing new of this resource for so many seconds.
+    Blind(&'static str, &'static str, u64),
+    /// The clock of an operator's machine is set so many seconds ahead, or back.
+    Jump(&'static str, i64),
+    /// No Secret can be written for so many seconds.
+    Quota(u64),
 }
+
+/// What the operators watch.
+const WATCHED: [&str; 4] = [
+    "secrets",
+    "apikeys.apikeys.dev",
+    "serviceaccounts.apikeys.dev",
+    "deployservers.apikeys.dev",
+];
 
 /// What people do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,9 +90,21 @@ pub enum Deed {
     Wipe,
     /// End its key on the server.
     EndKey,
+    /// Suspend it.
+    Suspend,
+    /// Let it go on.
+    Resume,
+    /// Ask for a shorter life.
+    Shorten,
+    /// Ask for another entry in its Secret.
+    Reshape,
+    /// Ask for the previous key to be kept in the Secret.
+    Keep,
+    /// Ask for it no more.
+    Drop,
 }
 
-const DEEDS: [Deed; 9] = [
+const DEEDS: [Deed; 15] = [
     Deed::Apply,
     Deed::Delete,
     Deed::DeleteSecret,
@@ -86,6 +114,12 @@ const DEEDS: [Deed; 9] = [
     Deed::Replace,
     Deed::Wipe,
     Deed::EndKey,
+    Deed::Suspend,
+    Deed::Resume,
+    Deed::Shorten,
+    Deed::Reshape,
+    Deed::Keep,
+    Deed::Drop,
 ];
 
 /// Troubles, each at its time after the beginning.
@@ -176,7 +210,7 @@ impl Schedule {
         scene.apply(&manifests::account(json!({}))).await?;
         for name in KEYS {
             scene.apply(&manifest(name)).await?;
-            for habit in [Habit::Once, Habit::Again] {
+            for habit in [Habit::Once, Habit::Again, Habit::Slots] {
                 scene.consume(TEAM, name, habit, Duration::from_secs(30));
             }
         }
@@ -229,15 +263,21 @@ fn trouble(dice: &mut StdRng) -> Trouble {
     let leader = LEADERS.choose(dice).copied().unwrap_or(LEADERS[0]);
     let key = KEYS.choose(dice).copied().unwrap_or(KEYS[0]);
     let seconds = |dice: &mut StdRng, most: u64| dice.random_range(1..most);
-    match dice.random_range(0..10) {
+    match dice.random_range(0..12) {
         0..4 => Trouble::Effect(leader, dice.random_range(0..12), act(dice)),
         4 => Trouble::Pause(leader, seconds(dice, 300)),
         5 => {
             let fault = fault(dice);
             Trouble::Server(fault, seconds(dice, 200))
         }
-        6 if dice.random_bool(0.3) => Trouble::Compact,
-        6 if dice.random_bool(0.3) => Trouble::WipeAccount,
+        6 => {
+            let resource = WATCHED.choose(dice).copied().unwrap_or(WATCHED[0]);
+            Trouble::Blind(leader, resource, seconds(dice, 300))
+        }
+        7 if dice.random_bool(0.3) => Trouble::Compact,
+        7 if dice.random_bool(0.4) => Trouble::WipeAccount,
+        7 if dice.random_bool(0.5) => Trouble::Jump(leader, dice.random_range(-55..55)),
+        7 => Trouble::Quota(seconds(dice, 300)),
         _ => {
             let deed = DEEDS.choose(dice).copied().unwrap_or(Deed::Apply);
             Trouble::Deed(deed, key)
@@ -306,21 +346,59 @@ impl Trouble {
                 // It may not be there.
                 drop(scene.patch_status(&Address::account("ci"), wiped).await);
             }
+            Self::Blind(who, resource, seconds) => {
+                let api = scene.world.api.clone();
+                api.hold(who, resource);
+                let (who, resource, seconds) = (*who, *resource, *seconds);
+                tokio::spawn(async move {
+                    sleep(Duration::from_secs(seconds)).await;
+                    api.release(who, resource);
+                });
+            }
+            Self::Jump(who, seconds) => scene.jump(who, SignedDuration::from_secs(*seconds)),
+            Self::Quota(seconds) => {
+                let api = scene.world.api.clone();
+                api.store(|store| store.admit(QUOTA, no_secret));
+                let seconds = *seconds;
+                tokio::spawn(async move {
+                    sleep(Duration::from_secs(seconds)).await;
+                    api.store(|store| store.lift(QUOTA));
+                });
+            }
             // Whatever is done to something that is gone, or refused, is simply not done.
-            Self::Deed(deed, name) => drop(deed.perform(scene, name).await),
+            Self::Deed(deed, name) => {
+                drop(deed.perform(scene, name, &manifest(name)).await);
+            }
         }
     }
 }
 
+/// The name of the rule that lets no Secret be written.
+const QUOTA: &str = "quota";
+
+fn no_secret(write: &mut Write<'_>) -> Result<(), Denied> {
+    match (write.resource.as_str(), write.verb) {
+        ("secrets", Verb::Create | Verb::Replace | Verb::Patch) => {
+            Err(Denied("exceeded quota: secrets".into()))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Deed {
-    async fn perform(self, scene: &Scene, name: &str) -> Result<()> {
+    /// Does it with the ApiKey of this name, whose manifest this is.
+    pub(crate) async fn perform(self, scene: &Scene, name: &str, manifest: &Value) -> Result<()> {
         let key = Address::key(name);
+        let edit = async |spec: Value| {
+            let patch = json!({"spec": spec});
+            scene.patch(&key, patch).await.map(drop)
+        };
         let uid = |scene: &Scene| {
             let object = scene.get(&key)?;
             Some(object["metadata"]["uid"].as_str()?.to_owned())
         };
         match self {
-            Self::Apply => scene.apply(&manifest(name)).await.map(drop),
+            Self::Apply => scene.apply(manifest).await.map(drop),
             Self::Delete => scene.delete(&key).await,
             Self::DeleteSecret => scene.delete(&Address::secret(TEAM, name)).await,
             Self::Rotate => {
@@ -334,10 +412,9 @@ impl Deed {
                 if let Some(uid) = uid(scene) {
                     scene.witness.pardon(&uid);
                 }
-                let patch = json!({"spec": {"revoked": self == Self::Revoke}});
-                scene.patch(&key, patch).await.map(drop)
+                edit(json!({"revoked": self == Self::Revoke})).await
             }
-            Self::Replace => scene.replace(&manifest(name)).await.map(drop),
+            Self::Replace => scene.replace(manifest).await.map(drop),
             Self::Wipe => scene
                 .patch_status(&key, json!({"status": null}))
                 .await
@@ -347,6 +424,15 @@ impl Deed {
                 scene.witness.outside(&held.id);
                 Ok(scene.twin.change(Change::RevokeKey { key: held.id })?)
             }
+            Self::Suspend | Self::Resume => edit(json!({"suspend": self == Self::Suspend})).await,
+            Self::Shorten => edit(json!({"lifetime": "5d"})).await,
+            Self::Reshape => {
+                let data = json!({"OCTOPUS_API_KEY": "{{ key }}", "NOTE": "two entries"});
+                edit(json!({"secret": {"data": data}})).await
+            }
+            Self::Keep | Self::Drop => {
+                edit(json!({"secret": {"keepPrevious": self == Self::Keep}})).await
+            }
         }
     }
 }
@@ -354,8 +440,12 @@ impl Deed {
 /// Nothing goes wrong any more, and every ApiKey that is there is wanted.
 async fn mend(scene: &Scene) -> Result<()> {
     scene.twin.clear_faults();
+    scene.world.api.store(|store| store.lift(QUOTA));
     for leader in LEADERS {
         scene.wake(leader);
+        for resource in WATCHED {
+            scene.world.api.release(leader, resource);
+        }
     }
     for name in KEYS {
         // One that is going is gone before it is applied again.
@@ -368,7 +458,7 @@ async fn mend(scene: &Scene) -> Result<()> {
             scene.until_gone(&key, MENDED).await?;
         }
         if scene.get(&key).is_some() {
-            let patch = json!({"spec": {"revoked": false}});
+            let patch = json!({"spec": {"revoked": false, "suspend": false}});
             scene.patch(&key, patch).await?;
         }
     }

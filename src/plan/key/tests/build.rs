@@ -128,6 +128,7 @@ pub(super) fn base() -> Base {
             skew: SignedDuration::ZERO,
         }),
         mint: Ok(()),
+        replace: Ok(()),
         works: Ok(()),
         revoke: Ok(()),
         retain: Ok(()),

@@ -26,7 +26,7 @@ struct Explore {
     /// Play 90 days of 200 keys on 20 accounts instead.
     #[arg(long, conflicts_with = "pairs")]
     fleet: bool,
-    /// Play every pair of crashes in the life of a new key instead.
+    /// Play every pair of crashes in the life of a new key, and of one that is replaced, instead.
     #[arg(long)]
     pairs: bool,
 }
@@ -58,16 +58,23 @@ fn fleet(seed: u64) -> std::io::Result<ExitCode> {
 fn pairs() -> std::io::Result<ExitCode> {
     let mut out = stdout();
     let mut played = 0;
-    let firsts = pairs::firsts().unwrap_or_default();
-    for first in &firsts {
-        match pairs::after(*first, 0, 1) {
+    let firsts = pairs::LIVES.map(|life| (life, pairs::firsts(life).unwrap_or_default()));
+    let firsts: Vec<_> = firsts
+        .into_iter()
+        .flat_map(|(life, firsts)| firsts.into_iter().map(move |first| (life, first)))
+        .collect();
+    for (life, first) in &firsts {
+        match pairs::after(*life, *first, 0, 1) {
             Ok(more) => played += more,
             Err(error) => {
                 writeln!(out, "\n{error:#}")?;
                 return Ok(ExitCode::FAILURE);
             }
         }
-        write!(out, "\r{played} pairs, the first crash at {first:?}    ")?;
+        write!(
+            out,
+            "\r{played} pairs, the first crash of a {life:?} life at {first:?}    "
+        )?;
         out.flush()?;
     }
     writeln!(out, ": every invariant held")?;

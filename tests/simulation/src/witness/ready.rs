@@ -14,7 +14,10 @@ const LATE: SignedDuration = SignedDuration::from_mins(3);
 impl Memory {
     /// Looks at each ApiKey of which an operator has just said that it is Ready.
     pub(super) fn ready(&self, look: &mut Look<'_>, view: &View) {
-        for change in look.changes.clone() {
+        let says = look
+            .effect
+            .is_some_and(|effect| effect.call.path.ends_with("/status"));
+        for change in look.changes.clone().into_iter().filter(|_| says) {
             let said = change.new.as_deref().filter(|object| says_ready(object));
             if change.key.resource != "apikeys.apikeys.dev" || !is_operators(look, &change) {
                 continue;
