@@ -104,7 +104,8 @@ pub struct Rotation {
 
     /// How long before the expiry the next key is made: a period (`10d`), or a part of the lifetime
     /// (`33%`); up to a tenth of it sooner, so that keys made together are not replaced together.
-    /// Never more than half of the lifetime. Default: a third of the lifetime.
+    /// Never more than half of the lifetime, nor less than a twentieth. Default: a third of the
+    /// lifetime.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub renew_before: Option<RenewBefore>,
 

@@ -18,7 +18,7 @@ use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, ListParams, ObjectMeta, PartialObjectMeta,
     Patch, PatchParams, PostParams, Preconditions,
 };
-use kube::core::DeserializeGuard;
+use kube::core::{DeserializeGuard, Status};
 use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -58,7 +58,10 @@ impl Lapse {
         match error {
             kube::Error::Api(status) => match status.code {
                 409 => Self::Conflict,
-                404 => Self::NotFound,
+                // A proxy without a server behind it says 404 too, and so does an API server of a
+                // kind that it does not serve just now: neither may make an object gone.
+                404 if names_an_object(status) => Self::NotFound,
+                404 => Self::NoAnswer("a 404 that names no object".to_owned()),
                 429 | 500.. => Self::NoAnswer(format!("{} {}", status.code, status.reason)),
                 _ => Self::Refused(status.message.clone()),
             },
@@ -67,6 +70,11 @@ impl Lapse {
             other => Self::NoAnswer(other.to_string()),
         }
     }
+}
+
+fn names_an_object(status: &Status) -> bool {
+    let details = status.details.as_ref();
+    status.reason == "NotFound" && details.is_some_and(|details| !details.name.is_empty())
 }
 
 /// What a call answers.
@@ -103,7 +111,11 @@ impl Cluster {
         namespace: Option<&str>,
         name: &str,
     ) -> Answer<Option<K>> {
-        self.answer(self.api::<K>(namespace).get_opt(name)).await
+        match self.answer(self.api::<K>(namespace).get(name)).await {
+            Ok(object) => Ok(Some(object)),
+            Err(Lapse::NotFound) => Ok(None),
+            Err(lapse) => Err(lapse),
+        }
     }
 
     /// Reads an object live that we have seen before: none when there is another of its name.

@@ -123,7 +123,7 @@ pub struct Due {
 }
 
 /// When a key that lives from `created_at` to `expires_at` is replaced: `before` its end, by default
-/// a third of its life and never more than half of it, and earlier by up to a tenth of that, spread by
+/// a third of its life, never more than half of it nor less than a twentieth, and earlier by up to a tenth of that, spread by
 /// `seed` (a uid): a fleet that was made in one minute is not replaced in one. For the last quarter
 /// of that time windows are not waited for.
 pub fn due(
@@ -140,7 +140,7 @@ pub fn due(
         Some(Before::Period(period)) => period,
         Some(Before::Percent(percent)) => life.saturating_mul(i32::from(percent.min(100))) / 100,
     };
-    let before = before.min(life / 2);
+    let before = before.clamp(life / 20, life / 2);
     let sooner = before + backoff::spread(before / 10, seed);
     Due {
         from: after(expires_at, -sooner),

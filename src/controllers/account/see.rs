@@ -254,7 +254,12 @@ pub(super) fn census(
         .iter()
         .map(facts::service_account)
         .filter(|other| {
-            let twin = || mean_the_same(object, other) && shown(ctx, other) == object.pins.account;
+            // Only where the account itself may go do others' keys matter.
+            let twin = || {
+                object.spec.management == Management::Managed
+                    && mean_the_same(object, other)
+                    && shown(ctx, other) == object.pins.account
+            };
             other.uid == object.uid || object.pins.account.is_some() && twin()
         })
         .map(|other| (other.namespace, other.name))

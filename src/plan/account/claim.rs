@@ -2,7 +2,7 @@
 
 use super::identity::{is_ours, is_told_ours, lookup, may_be_managed, not_our_own, username};
 use super::living::on_the_present;
-use super::{Lookup, Maker, Pins, Remote, Route, Seen, Step};
+use super::{Lookup, Maker, Pins, Remote, Route, Seen, Step, sweep};
 use crate::api::Management;
 use crate::api::conditions::Reason;
 use crate::plan::port::{AccountDraft, AccountId, Activity, Nature, RemoteAccount};
@@ -113,6 +113,7 @@ fn pin(seen: &Seen, route: &Route, account: AccountId, maker: Maker) -> Pins {
         installation: Some(seen.claim.installation.clone()),
         free_at: None,
         maker,
+        retained: sweep::retained(&seen.object),
         ..seen.object.pins.clone()
     }
 }

@@ -1,6 +1,6 @@
 //! What an answer changes in the facts.
 
-use super::{Done, Lookup, Pins, Remote, Seen, Step, foreign, identity};
+use super::{Done, Lookup, Pins, Remote, Seen, Step, foreign, identity, sweep};
 use crate::plan::key::{Freshness, Setback};
 use crate::plan::port::Effect;
 
@@ -50,6 +50,10 @@ pub fn fold(mut seen: Seen, step: &Step, done: Done) -> Seen {
             seen.counted = Some(list.began);
             seen.pass.counted = true;
             seen.list = Some(list);
+            // Whoever made a key in between is not in the census yet.
+            if seen.object.deleting.is_some() && sweep::left(&seen).next().is_some() {
+                seen.census.freshness = Freshness::Cached;
+            }
         }
         Done::Counted(census) => seen.census = census,
         Done::Inspected(uid, resident) => {

@@ -41,10 +41,7 @@ fn wanted(seen: &Seen) -> ServiceAccountStatus {
         teams: teams(seen),
         oidc_identities: before.oidc_identities.clone(),
         keys,
-        retained: seen
-            .object
-            .pins
-            .retained
+        retained: sweep::retained(&seen.object)
             .iter()
             .map(ToString::to_string)
             .collect(),

@@ -1,6 +1,8 @@
 //! The account's keys, from one list: what there is, and what must go.
 
-use super::{Census, Records, Seen, Step, foreign, shared, unshared};
+use std::collections::BTreeSet;
+
+use super::{Census, Object, Records, Seen, Step, foreign, shared, unshared};
 use crate::api::{KeyClass, KeyCounts, UnknownKey, time};
 use crate::plan::STRAY_AFTER;
 use crate::plan::grant::Retain;
@@ -85,7 +87,21 @@ pub(super) fn left(seen: &Seen) -> impl Iterator<Item = &RemoteKey> {
 /// anybody may write who may write the ServiceAccount.
 fn is_retained(seen: &Seen, id: &KeyId) -> bool {
     let refused = matches!(&seen.grant, Ok(grant) if grant.retain == Retain::Refused);
-    !refused && seen.object.pins.retained.contains(id)
+    !refused && retained(&seen.object).contains(id)
+}
+
+/// The keys that were left on purpose. `kubectl replace` drops the note of them with the account's pin,
+/// and status still tells.
+pub(super) fn retained(object: &Object) -> BTreeSet<KeyId> {
+    let mirrored = object.status.retained.iter().map(KeyId::new);
+    let mirrored = mirrored.filter(|_| object.pins.account.is_none());
+    object
+        .pins
+        .retained
+        .iter()
+        .cloned()
+        .chain(mirrored)
+        .collect()
 }
 
 /// The retained keys that still live.

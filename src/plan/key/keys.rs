@@ -230,6 +230,9 @@ fn gone(seen: &Seen, id: &KeyId) -> bool {
     successor.is_some_and(|key| list_knows(seen, key.created_at)) && !listed(seen, id)
 }
 
+/// How many strays are recorded at a time: the record has to fit into annotations.
+const MOST_STRAYS: usize = 50;
+
 /// Our keys that nothing records, old enough to be retired, and only while the Secret holds
 /// another one that the list shows. To be believed only when the Secret was read after the list.
 pub(super) fn strays(seen: &Seen) -> Vec<Retiring> {
@@ -253,6 +256,7 @@ pub(super) fn strays(seen: &Seen) -> Vec<Retiring> {
                 revoke_at: key.expires_at.map_or(revoke_at, |end| end.min(revoke_at)),
             }
         })
+        .take(MOST_STRAYS.saturating_sub(recorded.len()))
         .collect()
 }
 

@@ -17,6 +17,8 @@ const MOST_RETIRING: usize = 3;
 
 /// How much longer each further loss of a key waits.
 const LOSS: SignedDuration = SignedDuration::from_mins(5);
+/// The longest wait: whoever leaves keys on the server that look like ours shall not stop us.
+const LONGEST_LOSS: SignedDuration = SignedDuration::from_hours(2);
 
 /// Why another key is wanted than the one that there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,14 +102,15 @@ fn permitted(seen: &Seen, need: Need) -> Result<(), Stop> {
         let clipped = end.clipped;
         return Err(clipped.unwrap_or_else(|| Stop::plain(Reason::LifetimeClipped)));
     }
-    if let Some(until) = paced(seen).filter(|until| need == Need::Lost && seen.now < *until) {
+    if let Some(until) = paced(seen, need).filter(|until| seen.now < *until) {
         let until = crate::api::time(until).0;
-        return Err(Stop::new(
-            Reason::Minting,
-            format!(
-                "The key was lost again and again, and the lost ones still live through their overlap: the next is made at {until}. Find out who deletes the Secret; setting spec.revoked to true and back to false ends them all and makes a new one at once."
-            ),
-        ));
+        let why = if adrift(seen) > 0 {
+            "Keys were made again and again of which no usable answer came, and they still live: the next is made at {until}. Look what stands between the operator and the server."
+        } else {
+            "The key was lost again and again, and the lost ones still live through their overlap: the next is made at {until}. Find out who deletes the Secret; setting spec.revoked to true and back to false ends them all and makes a new one at once."
+        };
+        let why = why.replace("{until}", &until.to_string());
+        return Err(Stop::new(Reason::Minting, why));
     }
     let waiting = keys::in_secret(seen);
     let lives = |key: &&Retiring| !keys::has_expired(seen, &key.id);
@@ -123,16 +126,29 @@ fn permitted(seen: &Seen, need: Need) -> Result<(), Stop> {
     Ok(())
 }
 
-/// When the next key may be made in place of one that was lost. Whoever takes the Secret away again
-/// and again shall not fill the server with keys: from the third living one on, each loss waits
-/// longer.
-pub(super) fn paced(seen: &Seen) -> Option<Timestamp> {
+/// When the next key may be made where many live already that serve nobody: whoever takes the Secret
+/// away again and again, or lets no answer through, shall not fill the server with keys. From the third
+/// one on each waits longer.
+pub(super) fn paced(seen: &Seen, need: Need) -> Option<Timestamp> {
     let opened_at = keys::attempt(seen)?.opened_at;
-    let living = keys::retiring(seen);
-    let living = living.iter().filter(|key| key.revoke_at > seen.now).count();
-    let beyond = living.checked_sub(MOST_RETIRING - 1).filter(|n| *n > 0)?;
-    let beyond = i32::try_from(beyond).unwrap_or(i32::MAX);
-    Some(after(opened_at, LOSS.saturating_mul(beyond)))
+    let replaced = keys::retiring(seen);
+    let lost = replaced.iter().filter(|key| key.revoke_at > seen.now);
+    let lost = lost.filter(|_| need != Need::Renewal).count();
+    let beyond = (lost + adrift(seen)).checked_sub(MOST_RETIRING - 1);
+    let beyond = i32::try_from(beyond.filter(|n| *n > 0)?).unwrap_or(i32::MAX);
+    let wait = LOSS.saturating_mul(beyond).min(LONGEST_LOSS);
+    Some(after(opened_at, wait))
+}
+
+/// How many keys of this ApiKey live that neither its Secret nor its status knows.
+fn adrift(seen: &Seen) -> usize {
+    let recorded = keys::retiring(seen);
+    let current = seen.secret.published();
+    keys::own(seen)
+        .filter(|(key, _)| current.is_none_or(|current| current.id != key.id))
+        .filter(|(key, _)| recorded.iter().all(|known| known.id != key.id))
+        .filter(|(key, _)| key.expires_at.is_none_or(|end| end > seen.now))
+        .count()
 }
 
 /// Whether the account allows it: what it falls short of keeps a first key from being made, and stops

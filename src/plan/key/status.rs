@@ -333,7 +333,7 @@ pub(super) fn wake(seen: &Seen) -> Timestamp {
         key.map(|key| keys::ends_at(seen, key)),
         timing::never_ends(seen),
         intent.map(keys::landed),
-        making::paced(seen),
+        making::need(seen).and_then(|need| making::paced(seen, need)),
         restarting::due(seen),
         offer(seen),
         seen.object.deleting.map(|since| after(since, LANDS_WITHIN)),

@@ -9,8 +9,9 @@ use simulation::effect::{Call, Door};
 use simulation::manifests::{self, Address, TEAM};
 use simulation::scene::Scene;
 use simulation::script::{Act, Rule};
+use testbed::twins::{Fault, Rule as Wrong};
 
-use super::{DAY, HOUR, MINUTE, Test, ground, rotate, test, uid};
+use super::{DAY, HOUR, MINUTE, Test, ground, only_published, rotate, test, uid};
 
 pub(super) fn tests() -> Vec<Test> {
     vec![
@@ -18,6 +19,10 @@ pub(super) fn tests() -> Vec<Test> {
         test("a_rotation_that_is_refused_keeps_no_key_alive", unminted),
         test("a_key_that_cannot_be_revoked_shields_no_other", shielded),
         test("an_account_that_falls_short_stops_no_rotation", short),
+        test("keys_that_nobody_hears_of_are_paced", unheard),
+        test("a_replaced_account_keeps_what_was_retained", replaced),
+        test("an_observer_goes_without_waiting_for_others", shared),
+        test("a_404_without_an_object_ends_nothing", stray_404),
     ]
 }
 
@@ -110,4 +115,77 @@ async fn short(scene: Scene) -> Result<()> {
         .until_ready(&Address::key("another"), MINUTE)
         .await
         .map(drop)
+}
+
+/// The server makes keys, and nobody hears of them.
+async fn unheard(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    scene.witness.spare(30);
+    let fault = Wrong::new(Fault::HalfJson).on("POST", "/api/users/*/apikeys");
+    scene.twin.fault(fault);
+    scene.apply(&manifests::key("deploys", json!({}))).await?;
+    let address = Address::key("deploys");
+    scene.run(DAY).await;
+    let made = scene.witness.made(&uid(&scene, &address)?);
+    ensure!((10..30).contains(&made), "{made} keys in a day");
+    scene.twin.clear_faults();
+    scene.until_ready(&address, HOUR * 3).await.map(drop)
+}
+
+/// Whoever removes the account's note of what was left on purpose ends nothing.
+async fn replaced(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    let spec = json!({"deletionPolicy": "Retain"});
+    let address = used(&scene, spec).await?;
+    let kept = scene.published(TEAM, "deploys");
+    let kept = kept.map(|key| key.id).unwrap_or_default();
+    scene.delete(&address).await?;
+    scene.until_gone(&address, HOUR).await?;
+    scene.replace(&manifests::account(json!({}))).await?;
+    scene.run(HOUR * 2).await;
+    ensure!(scene.living().iter().any(|key| key.id == kept), "it ended");
+    Ok(())
+}
+
+/// Two namespaces use one account, and one of them goes.
+async fn shared(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    used(&scene, json!({})).await?;
+    let mut observer =
+        manifests::account(json!({"management": "Observed", "username": "team-a.ci"}));
+    observer["metadata"]["name"] = json!("observer");
+    scene.apply(&observer).await?;
+    let observer = Address::account("observer");
+    scene.until_ready(&observer, MINUTE).await?;
+    scene.delete(&observer).await?;
+    scene.until_gone(&observer, MINUTE).await?;
+    only_published(&scene, "deploys")
+}
+
+/// Something in front of the API server says that there is no such thing.
+async fn stray_404(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    let address = used(&scene, json!({})).await?;
+    let key = scene.published(TEAM, "deploys");
+    let mut answer = Response::new(Bytes::from("404 page not found"));
+    *answer.status_mut() = StatusCode::NOT_FOUND;
+    let path = address.path();
+    let rule = Rule::every(Act::Answer(answer), move |call| {
+        call.method == Method::GET && call.path == path
+    });
+    let ticket = scene.world.recorder.script(rule.times(20));
+    let ask = json!({"metadata": {"annotations": {"apikeys.dev/rotate": "once"}}});
+    scene.patch(&address, ask).await?;
+    ticket.met().await;
+    scene.run(MINUTE).await;
+    ensure!(
+        scene
+            .living()
+            .iter()
+            .any(|living| Some(&living.id) == key.as_ref().map(|key| &key.id))
+    );
+    ensure!(scene.get(&address).is_some(), "it was let go");
+    scene.run(HOUR * 4).await;
+    ensure!(scene.says(&address, "Ready", "True"));
+    Ok(())
 }
