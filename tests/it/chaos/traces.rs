@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use http::Method;
+use http::{Method, StatusCode};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use simulation::consumer::Habit;
@@ -206,6 +206,13 @@ async fn revoked(scene: &Scene, wish: bool) -> Result<()> {
     Ok(())
 }
 
+/// The uid of the ApiKey.
+fn uid(scene: &Scene) -> Result<String> {
+    let object = scene.get(&key()).context("no ApiKey")?;
+    let uid = object["metadata"]["uid"].as_str();
+    Ok(uid.context("no uid")?.to_owned())
+}
+
 /// The key that the Secret holds; it must live.
 fn held(scene: &Scene) -> Result<String> {
     let published = scene.published(TEAM, KEY);
@@ -295,13 +302,16 @@ async fn t02(scene: Scene) -> Result<()> {
 
 async fn t03(scene: Scene) -> Result<()> {
     ground(&scene).await?;
-    // No copy of the write is answered, and the first lands when A has given up.
-    let late = Rule::every(Act::Late(SECOND * 125), next(A, PUBLISH)).times(20);
+    // No copy of the write is answered, and the first lands when A has given up, after two minutes.
+    let lands = Duration::from_millis(120_500);
+    let late = Rule::every(Act::Late(lands), next(A, PUBLISH)).times(60);
     let late = scene.world.recorder.script(late);
     apply(&scene, "20m").await?;
     late.met().await;
     let k1 = scene.living()[0].id.clone();
-    scene.run(MINUTE * 2).await;
+    let landed = |scene: &Scene| published(scene)[0] == Some(StatusCode::CREATED);
+    scene.until("k1 lands", MINUTE * 3, landed).await?;
+    ensure!(late.count() == 60, "A has not given up");
     lives(&scene, &k1)?;
     settles(&scene).await
 }
@@ -313,13 +323,23 @@ async fn t04(scene: Scene) -> Result<()> {
     rotate(&scene, Some("once")).await?;
     lost.met().await;
     let k2 = lands(&scene, Some(&k1)).await?;
-    let copy = hold(&scene, A, PUBLISH);
+    // The copy is refused, and before A has heard of it the Secret is gone.
+    let copy = script(&scene, A, PUBLISH, Act::Hold(Moment::After));
     copy.met().await;
+    let refused = |scene: &Scene| published(scene).last() == Some(&Some(StatusCode::CONFLICT));
+    scene.until("the copy is refused", SECOND, refused).await?;
     scene.delete(&secret()).await?;
     copy.release();
     scene.run(MINUTE).await;
     lives(&scene, &k2)?;
     settles(&scene).await
+}
+
+/// What was answered to each Publish, in the order in which they were sent.
+fn published(scene: &Scene) -> Vec<Option<StatusCode>> {
+    let mut effects = scene.world.recorder.effects();
+    effects.retain(|effect| PUBLISH(&effect.call));
+    effects.iter().map(|effect| effect.status).collect()
 }
 
 async fn t05(scene: Scene) -> Result<()> {
@@ -449,9 +469,14 @@ async fn t11(scene: Scene) -> Result<()> {
     scene.delete(&key()).await?;
     let patch = json!({"metadata": {"annotations": {INTENT: older}}});
     scene.patch(&key(), patch).await?;
+    let uid = uid(&scene)?;
     scene.restart(A);
     // The one exception: the orphan sweep ends k2.
-    goes(&scene).await
+    scene.until_gone(&key(), SECOND * 15).await?;
+    ensure!(scene.witness.made(&uid) == 1, "k2 came before the Close");
+    goes(&scene).await?;
+    ensure!(scene.witness.made(&uid) == 2, "k2 has not landed");
+    Ok(())
 }
 
 async fn t12(scene: Scene) -> Result<()> {
@@ -483,14 +508,12 @@ async fn t13(scene: Scene) -> Result<()> {
     scene.crash(A);
     scene.delete(&key()).await?;
     scene.until_gone(&key(), MINUTE * 2).await?;
-    let landed = |scene: &Scene| {
-        let effects = scene.world.recorder.effects();
-        let mut copies = effects.iter().filter(|effect| PUBLISH(&effect.call));
-        copies.all(|copy| copy.status.is_some())
-    };
+    let landed = |scene: &Scene| published(scene).iter().all(Option::is_some);
     scene
         .until("the late copy lands", MINUTE * 2, landed)
         .await?;
+    let copies = published(&scene);
+    ensure!(copies == [Some(StatusCode::CREATED)], "{copies:?}");
     goes(&scene).await
 }
 
@@ -525,16 +548,9 @@ async fn t15(scene: Scene) -> Result<()> {
     scene.crash(A);
     scene.restart(A);
     scene.delete(&key()).await?;
-    scene
-        .until("k1 landed", MINUTE * 2, |scene| {
-            let uid = scene.get(&key()).unwrap_or_default();
-            let uid = uid["metadata"]["uid"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned();
-            scene.witness.made(&uid) == 1
-        })
-        .await?;
+    let uid = uid(&scene)?;
+    let landed = |scene: &Scene| scene.witness.made(&uid) == 1;
+    scene.until("k1 landed", MINUTE * 2, landed).await?;
     goes(&scene).await
 }
 
