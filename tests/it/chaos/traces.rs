@@ -4,6 +4,8 @@
 //! What must never be, the witness says; here is what makes each schedule the one that it is, and
 //! what must come of it.
 
+mod late;
+
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -61,6 +63,7 @@ pub(super) fn tests() -> Vec<Test> {
             t17(scene, json!({"retiring": []})).await
         }),
     ];
+    tests.extend(late::tests());
     for (name, step) in [("rehearse", REHEARSE), ("mint", MINT), ("publish", PUBLISH)] {
         tests.push(test(
             &format!("t01_a_paused_publish_lands_before_the_next_{name}"),
