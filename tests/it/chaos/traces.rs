@@ -56,6 +56,10 @@ pub(super) fn tests() -> Vec<Test> {
         test("t15_a_mint_lands_at_the_last_moment", t15),
         test("t16_the_serial_in_the_secret_never_goes_down", t16),
         test("t18_an_unseen_deletion_of_an_account", t18_of_an_account),
+        test(
+            "t18_an_account_whose_deletion_is_unseen",
+            t18_unseen_account,
+        ),
         test("t17_a_wiped_status_revokes_nothing", async |scene| {
             t17(scene, Value::Null).await
         }),
@@ -640,6 +644,23 @@ async fn t18_of_an_account(scene: Scene) -> Result<()> {
         ensure!(view.account("team-a.late").is_none(), "the account is left");
     }
     Ok(())
+}
+
+/// An account that is going gets no more keys, though the watch does not tell of its deletion.
+async fn t18_unseen_account(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    let account = Address::account("ci");
+    scene.world.api.hold(A, account.resource());
+    scene.delete(&account).await?;
+    apply(&scene, "20m").await?;
+    let waits = |scene: &Scene| scene.reason(&key()) == "WaitingForAccount";
+    scene.until("it waits", MINUTE, waits).await?;
+    scene.run(MINUTE).await;
+    let minted = scene.twin.done(testbed::twins::Effect::Mint);
+    ensure!(minted == 0, "{minted} keys were made");
+    scene.world.api.release(A, account.resource());
+    scene.delete(&key()).await?;
+    scene.until_gone(&account, MINUTE).await.map(drop)
 }
 
 /// Another server answers in place of ours, and knows nothing of our keys: that ends none of them.
