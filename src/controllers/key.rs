@@ -299,3 +299,6 @@ pub(crate) async fn run(
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -145,6 +145,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn ten_thousand_comparisons_hold_no_newcomer_up() {
+        let queue = Queue::of(1);
+        let held = queue.take((), Urgency::Drift).await;
+        let comparison = |_| Box::pin(queue.take((), Urgency::Drift));
+        let mut crowd: Vec<_> = (0..10_000).map(comparison).collect();
+        for waits in &mut crowd {
+            assert!(futures::poll!(waits).is_pending());
+        }
+        let mut newcomer = std::pin::pin!(queue.take((), Urgency::Awaited));
+        assert!(futures::poll!(&mut newcomer).is_pending());
+        drop(held);
+        assert!(futures::poll!(&mut crowd[0]).is_pending());
+        assert!(futures::poll!(&mut newcomer).is_ready());
+    }
+
+    #[tokio::test]
     async fn whoever_ceases_to_wait_holds_nobody_up() {
         let queue = Queue::of(1);
         let held = queue.take("thing", Urgency::Drift).await;

@@ -17,6 +17,8 @@ use apikey_operator::api::{
 };
 use futures::{StreamExt as _, stream};
 use serde_json::Value;
+use simulation::manifests;
+use simulation::scene::{self, Scene};
 use testbed::control_plane::ControlPlane;
 use testbed::process::run;
 
@@ -32,6 +34,10 @@ pub(crate) fn rung() -> Rung {
         .test(
             "an_api_server_keeps_the_rules",
             an_api_server_keeps_the_rules,
+        )
+        .apart(
+            "the_simulated_one_keeps_the_rules_too",
+            the_simulated_one_keeps_the_rules_too,
         )
 }
 
@@ -76,6 +82,25 @@ async fn an_api_server_keeps_the_rules(ground: Arc<Ground>) -> Result<()> {
         .await;
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     Ok(())
+}
+
+fn the_simulated_one_keeps_the_rules_too() -> Result<()> {
+    scene::play(|| async {
+        let scene = Scene::new().await?;
+        scene.apply(&manifests::namespace(NAMESPACE)).await?;
+        let apply = async |manifest: &str| {
+            let manifest: Value = serde_saphyr::from_str(manifest)?;
+            Ok(scene.apply(&manifest).await?.to_string())
+        };
+        let mut wrong = Vec::new();
+        for case in cases().into_iter().filter(|case| !case.is_strict()) {
+            if let Err(error) = play(&case, apply).await {
+                wrong.push(format!("{}: {error:#}", case.name));
+            }
+        }
+        ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+        Ok(())
+    })
 }
 
 /// So many cases are played at a time.
@@ -127,6 +152,13 @@ pub(crate) struct Case {
 }
 
 impl Case {
+    /// Whether it is about a field that the schema does not know. `kubectl` has that refused
+    /// (`fieldValidation=Strict`); the simulated API server drops it, as it does for whoever does not
+    /// ask.
+    fn is_strict(&self) -> bool {
+        matches!(self.expected, Expected::Refused(why) if why.starts_with("unknown field"))
+    }
+
     fn manifest(&self, spec: &str) -> String {
         let namespace = match self.kind {
             Kind::ClusterDeployServer => String::new(),

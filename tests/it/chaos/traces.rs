@@ -4,10 +4,12 @@
 //! What must never be, the witness says; here is what makes each schedule the one that it is, and
 //! what must come of it.
 
+mod late;
+
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use http::Method;
+use http::{Method, StatusCode};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use simulation::consumer::Habit;
@@ -54,6 +56,10 @@ pub(super) fn tests() -> Vec<Test> {
         test("t15_a_mint_lands_at_the_last_moment", t15),
         test("t16_the_serial_in_the_secret_never_goes_down", t16),
         test("t18_an_unseen_deletion_of_an_account", t18_of_an_account),
+        test(
+            "t18_an_account_whose_deletion_is_unseen",
+            t18_unseen_account,
+        ),
         test("t17_a_wiped_status_revokes_nothing", async |scene| {
             t17(scene, Value::Null).await
         }),
@@ -61,6 +67,7 @@ pub(super) fn tests() -> Vec<Test> {
             t17(scene, json!({"retiring": []})).await
         }),
     ];
+    tests.extend(late::tests());
     for (name, step) in [("rehearse", REHEARSE), ("mint", MINT), ("publish", PUBLISH)] {
         tests.push(test(
             &format!("t01_a_paused_publish_lands_before_the_next_{name}"),
@@ -206,6 +213,13 @@ async fn revoked(scene: &Scene, wish: bool) -> Result<()> {
     Ok(())
 }
 
+/// The uid of the ApiKey.
+fn uid(scene: &Scene) -> Result<String> {
+    let object = scene.get(&key()).context("no ApiKey")?;
+    let uid = object["metadata"]["uid"].as_str();
+    Ok(uid.context("no uid")?.to_owned())
+}
+
 /// The key that the Secret holds; it must live.
 fn held(scene: &Scene) -> Result<String> {
     let published = scene.published(TEAM, KEY);
@@ -295,13 +309,16 @@ async fn t02(scene: Scene) -> Result<()> {
 
 async fn t03(scene: Scene) -> Result<()> {
     ground(&scene).await?;
-    // No copy of the write is answered, and the first lands when A has given up.
-    let late = Rule::every(Act::Late(SECOND * 125), next(A, PUBLISH)).times(20);
+    // No copy of the write is answered, and the first lands when A has given up, after two minutes.
+    let lands = Duration::from_millis(120_500);
+    let late = Rule::every(Act::Late(lands), next(A, PUBLISH)).times(60);
     let late = scene.world.recorder.script(late);
     apply(&scene, "20m").await?;
     late.met().await;
     let k1 = scene.living()[0].id.clone();
-    scene.run(MINUTE * 2).await;
+    let landed = |scene: &Scene| published(scene)[0] == Some(StatusCode::CREATED);
+    scene.until("k1 lands", MINUTE * 3, landed).await?;
+    ensure!(late.count() == 60, "A has not given up");
     lives(&scene, &k1)?;
     settles(&scene).await
 }
@@ -313,13 +330,23 @@ async fn t04(scene: Scene) -> Result<()> {
     rotate(&scene, Some("once")).await?;
     lost.met().await;
     let k2 = lands(&scene, Some(&k1)).await?;
-    let copy = hold(&scene, A, PUBLISH);
+    // The copy is refused, and before A has heard of it the Secret is gone.
+    let copy = script(&scene, A, PUBLISH, Act::Hold(Moment::After));
     copy.met().await;
+    let refused = |scene: &Scene| published(scene).last() == Some(&Some(StatusCode::CONFLICT));
+    scene.until("the copy is refused", SECOND, refused).await?;
     scene.delete(&secret()).await?;
     copy.release();
     scene.run(MINUTE).await;
     lives(&scene, &k2)?;
     settles(&scene).await
+}
+
+/// What was answered to each Publish, in the order in which they were sent.
+fn published(scene: &Scene) -> Vec<Option<StatusCode>> {
+    let mut effects = scene.world.recorder.effects();
+    effects.retain(|effect| PUBLISH(&effect.call));
+    effects.iter().map(|effect| effect.status).collect()
 }
 
 async fn t05(scene: Scene) -> Result<()> {
@@ -449,9 +476,14 @@ async fn t11(scene: Scene) -> Result<()> {
     scene.delete(&key()).await?;
     let patch = json!({"metadata": {"annotations": {INTENT: older}}});
     scene.patch(&key(), patch).await?;
+    let uid = uid(&scene)?;
     scene.restart(A);
     // The one exception: the orphan sweep ends k2.
-    goes(&scene).await
+    scene.until_gone(&key(), SECOND * 15).await?;
+    ensure!(scene.witness.made(&uid) == 1, "k2 came before the Close");
+    goes(&scene).await?;
+    ensure!(scene.witness.made(&uid) == 2, "k2 has not landed");
+    Ok(())
 }
 
 async fn t12(scene: Scene) -> Result<()> {
@@ -483,14 +515,12 @@ async fn t13(scene: Scene) -> Result<()> {
     scene.crash(A);
     scene.delete(&key()).await?;
     scene.until_gone(&key(), MINUTE * 2).await?;
-    let landed = |scene: &Scene| {
-        let effects = scene.world.recorder.effects();
-        let mut copies = effects.iter().filter(|effect| PUBLISH(&effect.call));
-        copies.all(|copy| copy.status.is_some())
-    };
+    let landed = |scene: &Scene| published(scene).iter().all(Option::is_some);
     scene
         .until("the late copy lands", MINUTE * 2, landed)
         .await?;
+    let copies = published(&scene);
+    ensure!(copies == [Some(StatusCode::CREATED)], "{copies:?}");
     goes(&scene).await
 }
 
@@ -525,16 +555,9 @@ async fn t15(scene: Scene) -> Result<()> {
     scene.crash(A);
     scene.restart(A);
     scene.delete(&key()).await?;
-    scene
-        .until("k1 landed", MINUTE * 2, |scene| {
-            let uid = scene.get(&key()).unwrap_or_default();
-            let uid = uid["metadata"]["uid"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned();
-            scene.witness.made(&uid) == 1
-        })
-        .await?;
+    let uid = uid(&scene)?;
+    let landed = |scene: &Scene| scene.witness.made(&uid) == 1;
+    scene.until("k1 landed", MINUTE * 2, landed).await?;
     goes(&scene).await
 }
 
@@ -621,6 +644,23 @@ async fn t18_of_an_account(scene: Scene) -> Result<()> {
         ensure!(view.account("team-a.late").is_none(), "the account is left");
     }
     Ok(())
+}
+
+/// An account that is going gets no more keys, though the watch does not tell of its deletion.
+async fn t18_unseen_account(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    let account = Address::account("ci");
+    scene.world.api.hold(A, account.resource());
+    scene.delete(&account).await?;
+    apply(&scene, "20m").await?;
+    let waits = |scene: &Scene| scene.reason(&key()) == "WaitingForAccount";
+    scene.until("it waits", MINUTE, waits).await?;
+    scene.run(MINUTE).await;
+    let minted = scene.twin.done(testbed::twins::Effect::Mint);
+    ensure!(minted == 0, "{minted} keys were made");
+    scene.world.api.release(A, account.resource());
+    scene.delete(&key()).await?;
+    scene.until_gone(&account, MINUTE).await.map(drop)
 }
 
 /// Another server answers in place of ours, and knows nothing of our keys: that ends none of them.

@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
+use http::{Method, Response, StatusCode};
 use serde_json::{Value, json};
+use simulation::effect::Call;
 use simulation::manifests::{self, Address, TEAM};
 use simulation::scene::{OPERATOR, Scene, play};
+use simulation::script::{Act, Rule};
 
 use super::cost::Cost;
 use super::{HOUR, MINUTE, Test, ground, key, only_published, test};
@@ -22,6 +26,7 @@ pub(super) fn tests() -> Vec<Test> {
         test("a_restart_over_settled_keys_writes_nothing", restart),
         test("an_idle_operator_writes_nothing", idle),
         test("templates_and_dress_are_kept", templates),
+        test("a_key_that_does_not_sign_in_is_never_published", unproven),
     ]
 }
 
@@ -38,6 +43,24 @@ async fn whole_life(scene: Scene) -> Result<()> {
     let left = scene.get(&Address::secret(TEAM, "deploys"));
     ensure!(left.is_none(), "the Secret is left");
     Ok(())
+}
+
+/// The server makes a key, and does not know it when it signs in: as often as it is tried.
+async fn unproven(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    let mut made = false;
+    let refused = move |call: &Call| {
+        made |= call.method == Method::POST && call.path.ends_with("/apikeys");
+        made && call.path.ends_with("/users/me")
+    };
+    let mut answer = Response::new(Bytes::from_static(b"{}"));
+    *answer.status_mut() = StatusCode::UNAUTHORIZED;
+    let refused = Rule::every(Act::Answer(answer), refused).times(5);
+    let refused = scene.world.recorder.script(refused);
+    key(&scene, "deploys", json!({})).await?;
+    ensure!(refused.count() == 5, "{} signed in", refused.count());
+    ensure!(scene.witness.unpublished() == 1, "the Secret held it");
+    only_published(&scene, "deploys")
 }
 
 /// All orders of the four manifests, half a minute apart.

@@ -104,6 +104,8 @@ pub struct Effect {
     pub number: usize,
     /// The request.
     pub call: Call,
+    /// When it was sent.
+    pub sent: Timestamp,
     /// When it was done.
     pub at: Timestamp,
     /// What was answered; `None` while it is not done.

@@ -310,11 +310,12 @@ impl Recorder {
         }
         let mut effects = locked(&self.inner.effects);
         let number = effects.len();
-        let at = self.inner.clock.now();
+        let sent = self.inner.clock.now();
         effects.push(Effect {
             number,
             call: call.clone(),
-            at,
+            sent,
+            at: sent,
             status: None,
         });
         Some(number)

@@ -133,7 +133,10 @@ fn asked(step: &Step, namespace: &str) -> Result<Request<Body>> {
     let method = match verb {
         "WATCH" => {
             path.push(if path.contains('?') { '&' } else { '?' });
-            path.push_str("watch=true&timeoutSeconds=1");
+            path.push_str("watch=true");
+            if !path.contains("timeoutSeconds=") {
+                path.push_str("&timeoutSeconds=1");
+            }
             Method::GET
         }
         "AWAIT" => Method::GET,

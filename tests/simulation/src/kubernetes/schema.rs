@@ -115,8 +115,15 @@ impl Schema {
     }
 
     fn check_text(&self, schema: &Value, text: &str, path: &Path<'_>, causes: &mut Vec<Cause>) {
-        let mut refuse = |reason, message: String| {
-            causes.push(Cause::of(path.to_string(), reason, &text.into(), message));
+        let length = text.chars().count() as u64;
+        if let Some(most) = schema["maxLength"].as_u64().filter(|most| length > *most) {
+            // The only one that does not repeat the text.
+            let message = format!("may not be more than {most} bytes");
+            causes.push(Cause::new(path.to_string(), Fault::TooLong, message));
+        }
+        let mut refuse = |message: String| {
+            let field = path.to_string();
+            causes.push(Cause::of(field, Fault::Invalid, &text.into(), message));
         };
         if let Some(pattern) = schema["pattern"].as_str()
             && !self
@@ -124,22 +131,17 @@ impl Schema {
                 .get(pattern)
                 .is_some_and(|regex| regex.is_match(text))
         {
-            refuse(
-                Fault::Invalid,
-                format!("{path} in body should match '{pattern}'"),
-            );
-        }
-        let length = text.chars().count() as u64;
-        if let Some(most) = schema["maxLength"].as_u64().filter(|most| length > *most) {
-            refuse(Fault::TooLong, format!("may not be more than {most} bytes"));
+            refuse(format!("{path} in body should match '{pattern}'"));
         }
         if let Some(least) = schema["minLength"].as_u64().filter(|least| length < *least) {
-            let message = format!("{path} in body should be at least {least} chars long");
-            refuse(Fault::Invalid, message);
+            refuse(format!(
+                "{path} in body should be at least {least} chars long"
+            ));
         }
         if schema["format"] == "date-time" && text.parse::<jiff::Timestamp>().is_err() {
-            let message = format!("{path} in body must be of type date-time: {text:?}");
-            refuse(Fault::Invalid, message);
+            refuse(format!(
+                "{path} in body must be of type date-time: {text:?}"
+            ));
         }
     }
 

@@ -2,7 +2,7 @@
 //! is.
 
 use apikey_operator::api::Period;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::{End, Look, Memory, Wanted};
@@ -14,6 +14,7 @@ impl Memory {
     pub(super) fn objects(&mut self, look: &mut Look<'_>) {
         for change in look.changes.clone() {
             transitions(look, &change);
+            unmeant(look, &change);
             match change.key.resource.as_str() {
                 "apikeys.apikeys.dev" => self.wanted(look, &change),
                 "serviceaccounts.apikeys.dev" => self.account(&change),
@@ -118,6 +119,23 @@ fn transitions(look: &mut Look<'_>, change: &Change) {
                 condition["type"], change.key.name
             ));
         }
+    }
+}
+
+/// Nobody can have meant an object that was made after he had sent his request.
+fn unmeant(look: &mut Look<'_>, change: &Change) {
+    let (Some(effect), Some(old)) = (look.effect, &change.old) else {
+        return;
+    };
+    let target = effect.call.target();
+    let named = target.is_some_and(|target| target.name.as_ref() == Some(&change.key.name));
+    let made = old["metadata"]["creationTimestamp"].as_str();
+    let made = made.and_then(|made| made.parse::<Timestamp>().ok());
+    if named && is_operators(look, change) && made.is_some_and(|made| made > effect.sent) {
+        look.wrong(format!(
+            "{} {} was changed by a request that is older than it",
+            change.key.resource, change.key.name
+        ));
     }
 }
 
