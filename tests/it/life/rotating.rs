@@ -23,6 +23,7 @@ pub(super) fn tests() -> Vec<Test> {
         test("a_fleet_does_not_rotate_at_once", spread),
         test("whoever_has_no_key_goes_first", newcomer),
         test("an_end_that_was_brought_nearer_is_kept", sooner_end),
+        test("a_later_end_is_not_used", later_end),
     ]
 }
 
@@ -259,4 +260,57 @@ async fn sooner_end(scene: Scene) -> Result<()> {
         "more than one new key"
     );
     Ok(())
+}
+
+/// Somebody on the server has keys live for two months more: they are replaced, and end, as if not.
+async fn later_end(scene: Scene) -> Result<()> {
+    patient_ground(&scene, "1h").await?;
+    let replaced = key(&scene, "deploys", json!({"lifetime": "10d"})).await?;
+    let never = json!({"lifetime": "4d", "rotation": {"mode": "Never"}});
+    // It ends with its ApiKey, whoever uses it.
+    scene.apply(&manifests::key("run", never)).await?;
+    let ended = Address::key("run");
+    scene.until_ready(&ended, MINUTE).await?;
+    let began = scene.now();
+    let mut first = Vec::new();
+    for name in ["deploys", "run"] {
+        let id = held(&scene, name).context("no key")?;
+        scene
+            .twin
+            .change(testbed::twins::octopus::Change::ExpireKey {
+                key: id.clone(),
+                at: began + SignedDuration::from_hours(24 * 60),
+            })?;
+        first.push(id);
+    }
+    scene.run(HOUR * 2).await;
+    for (address, days) in [(&replaced, 10), (&ended, 4)] {
+        let status = scene.get(address).context("no ApiKey")?;
+        let shown = status["status"]["current"]["expiresAt"].as_str();
+        let shown: jiff::Timestamp = shown.context("no date")?.parse()?;
+        let own = began + SignedDuration::from_hours(24 * days);
+        ensure!(
+            shown <= own && shown > own - SignedDuration::from_mins(2),
+            "shown as {shown}"
+        );
+    }
+    scene.run(DAY * 4).await;
+    ensure!(
+        scene.reason(&ended) == "Expired",
+        "{}",
+        scene.reason(&ended)
+    );
+    ensure!(lived(&scene, &first[1], began)? < SignedDuration::from_hours(24 * 4 + 1));
+    scene.run(DAY * 5).await;
+    ensure!(
+        lived(&scene, &first[0], began)? < SignedDuration::from_hours(24 * 9),
+        "it was not replaced in time"
+    );
+    only_published(&scene, "deploys")
+}
+
+/// How long a key has lived after a date; it lives no more.
+fn lived(scene: &Scene, id: &str, since: jiff::Timestamp) -> Result<SignedDuration> {
+    let died = scene.witness.died(id).context("it lives")?;
+    Ok(died.duration_since(since))
 }
