@@ -7,7 +7,7 @@ use simulation::consumer::Habit;
 use simulation::manifests::{self, Address, TEAM};
 use simulation::scene::Scene;
 
-use super::{DAY, HOUR, MINUTE, Test, ground, key, only_published, test, uid};
+use super::{DAY, HOUR, MINUTE, Test, ground, key, only_published, rotate, test, uid};
 
 pub(super) fn tests() -> Vec<Test> {
     vec![
@@ -24,6 +24,7 @@ pub(super) fn tests() -> Vec<Test> {
         test("whoever_has_no_key_goes_first", newcomer),
         test("an_end_that_was_brought_nearer_is_kept", sooner_end),
         test("a_later_end_is_not_used", later_end),
+        test("no_more_than_three_retire", three_retire),
     ]
 }
 
@@ -313,4 +314,49 @@ async fn later_end(scene: Scene) -> Result<()> {
 fn lived(scene: &Scene, id: &str, since: jiff::Timestamp) -> Result<SignedDuration> {
     let died = scene.witness.died(id).context("it lives")?;
     Ok(died.duration_since(since))
+}
+
+/// Somebody asks for five rotations within minutes: what cannot be had at once waits for an overlap to
+/// end, and nobody who read a key once is cut off before that.
+async fn three_retire(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    let address = key(&scene, "deploys", json!({"rotation": {"overlap": "1d"}})).await?;
+    let mut keys = vec![scene.published(TEAM, "deploys").context("no key")?];
+    for text in ["one", "two", "three"] {
+        rotate(&scene, "deploys", text).await?;
+        scene.consume(TEAM, "deploys", Habit::Once, MINUTE / 2);
+        keys.push(scene.published(TEAM, "deploys").context("no key")?);
+        scene.run(MINUTE).await;
+    }
+    for text in ["four", "five"] {
+        let ask = json!({"metadata": {"annotations": {"apikeys.dev/rotate": text}}});
+        scene.patch(&address, ask).await?;
+        scene.run(MINUTE).await;
+    }
+    let waits = scene.condition(&address, "UpToDate").context("none")?;
+    let message = waits["message"].as_str().unwrap_or_default();
+    ensure!(
+        waits["status"] == "False" && message.contains("waits for one of them to end"),
+        "{waits}"
+    );
+    let mut most = 0;
+    for _ in 0..60 * 26 {
+        scene.run(MINUTE).await;
+        most = most.max(scene.living().len());
+    }
+    ensure!(most == 4, "{most} keys lived at a time");
+    keys.push(scene.published(TEAM, "deploys").context("no key")?);
+    let held = scene.witness.held(&uid(&scene, &address)?);
+    ensure!(held.len() == 5, "{} keys", held.len());
+    // Each lived through its overlap after the next one was made.
+    for (key, next) in keys.iter().zip(&keys[1..]).take(3) {
+        let overlap = lived(&scene, &key.id, next.created)?;
+        ensure!(
+            overlap >= SignedDuration::from_hours(24),
+            "{} lived for {overlap:#} after it was replaced",
+            key.id
+        );
+    }
+    scene.run(DAY).await;
+    only_published(&scene, "deploys")
 }
