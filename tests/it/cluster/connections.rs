@@ -40,7 +40,7 @@ async fn credential_wrong(case: Arc<Case>) -> Result<()> {
     case.says(Key("ci"), Reason::WaitingForAccount, "CredentialRejected")
         .await?;
     case.unasked()?;
-    case.apply(&[right.clone()]).await?;
+    case.apply(std::slice::from_ref(&right)).await?;
     case.healed(1).await?;
     case.apply(&[wrong]).await?;
     case.says(Server("octopus"), Reason::CredentialRejected, words)
