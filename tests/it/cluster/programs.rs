@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::case::Case;
 
-/// A program that reads anew from time to time does so.
-const ANEW: Duration = Duration::from_secs(30);
+/// A program that reads anew from time to time does so. Nothing waits as long, or twice as long: it would
+/// read just when a key was replaced.
+const ANEW: Duration = Duration::from_secs(25);
 /// A program uses its key so often.
 const USES: Duration = Duration::from_millis(250);
 
