@@ -185,6 +185,30 @@ mod tests {
     const DAY: SignedDuration = SignedDuration::from_hours(24);
 
     #[test]
+    fn the_connections_own_credential_only_shortens() {
+        let made = Timestamp::UNIX_EPOCH;
+        let bounds = |ends: Option<SignedDuration>| Bounds {
+            credential_expires_at: ends.map(|ends| made + ends),
+            ..Bounds::default()
+        };
+        for occasion in [Occasion::First, Occasion::Replacement] {
+            let of = |ends, wish| end(wish, None, &bounds(ends), occasion, made).unwrap();
+            let cut = of(Some(DAY * 10), Some(DAY * 30));
+            assert_eq!(cut.at, made + DAY * 10, "{occasion:?}");
+            let why = cut.clipped.unwrap();
+            assert_eq!(why.reason, Reason::LifetimeClipped, "{occasion:?}");
+            assert!(why.message.contains("own credential"), "{}", why.message);
+            let unasked = of(Some(DAY * 10), None);
+            assert_eq!(unasked.at, made + DAY * 10, "{occasion:?}");
+            for ends in [None, Some(DAY * 30), Some(DAY * 90)] {
+                let whole = of(ends, Some(DAY * 30));
+                assert_eq!(whole.at, made + DAY * 30, "{occasion:?}, {ends:?}");
+                assert_eq!(whole.clipped, None, "{occasion:?}, {ends:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_fleet_that_was_made_in_one_minute_is_not_replaced_in_one() {
         let made = Timestamp::UNIX_EPOCH;
         let dues: std::collections::BTreeSet<_> = (0..200)

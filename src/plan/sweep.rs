@@ -121,3 +121,110 @@ impl Attempts {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::port::KeyId;
+
+    fn installation(name: &str) -> Installation {
+        Installation::parse(name).unwrap()
+    }
+
+    /// A key that an installation has made for a namespace.
+    fn key(by: &str, namespace: &str) -> RemoteKey {
+        let marker = Marker {
+            installation: installation(by),
+            namespace: NamespaceHash::of(namespace),
+            uid: Uid::new("some-uid"),
+            serial: Serial::FIRST,
+            nonce: Nonce::from_bytes([1; 16]),
+        };
+        named(&format!("Deploys · {namespace}/ci · {marker}"))
+    }
+
+    fn named(text: &str) -> RemoteKey {
+        RemoteKey {
+            id: KeyId::new("k1"),
+            text: text.to_owned(),
+            created_at: Timestamp::UNIX_EPOCH,
+            expires_at: None,
+        }
+    }
+
+    /// Two releases look after namespaces of their own on one account, by one name or by two.
+    #[test]
+    fn only_keys_of_our_installation_and_of_our_namespaces_are_ours() {
+        let of = |namespaces: &[&str]| {
+            let hashes = namespaces.iter().map(|name| NamespaceHash::of(name));
+            Scope::Namespaces(hashes.collect())
+        };
+        let others = "elsewhere";
+        let rows = [
+            (
+                "one of two namespaces",
+                of(&["a", "b"]),
+                key("here", "b"),
+                "ours",
+            ),
+            (
+                "another release's",
+                of(&["a", "b"]),
+                key("here", "c"),
+                "others",
+            ),
+            (
+                "of no namespace at all",
+                of(&[]),
+                key("here", "a"),
+                "others",
+            ),
+            (
+                "another's, of our name",
+                of(&["a"]),
+                key(others, "a"),
+                "others",
+            ),
+            (
+                "another's altogether",
+                of(&["a"]),
+                key(others, "c"),
+                "others",
+            ),
+            (
+                "of the whole cluster",
+                Scope::Cluster,
+                key("here", "c"),
+                "ours",
+            ),
+            (
+                "of another cluster",
+                Scope::Cluster,
+                key(others, "c"),
+                "others",
+            ),
+            ("without a marker", of(&["a"]), named("by hand"), "foreign"),
+            (
+                "the same of a cluster",
+                Scope::Cluster,
+                named(""),
+                "foreign",
+            ),
+        ];
+        for (what, scope, key, wanted) in rows {
+            let claim = Claim {
+                installation: installation("here"),
+                scope,
+            };
+            let got = match claim.origin(&key) {
+                Origin::Ours(_) => "ours",
+                Origin::Others => "others",
+                Origin::Foreign => "foreign",
+            };
+            assert_eq!(got, wanted, "{what}");
+            let ours = claim.marker_of(&key, &Uid::new("some-uid")).is_some();
+            assert_eq!(ours, wanted == "ours", "{what}");
+            assert_eq!(claim.marker_of(&key, &Uid::new("another")), None, "{what}");
+        }
+    }
+}

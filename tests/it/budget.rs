@@ -1,6 +1,6 @@
 //! What the operator may cost, counted from the API server's audit log and the twin's journal:
-//! never by its own counters. (A restart over settled keys: `cluster::alone`; a rotation and a lost
-//! Secret, which take minutes: `cluster::long`.)
+//! never by its own counters. (A restart over settled keys: `cluster::alone`; a rotation and what
+//! was lost, which take minutes: `cluster::long`.)
 
 use std::sync::Arc;
 use std::time::Duration;

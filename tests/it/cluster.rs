@@ -19,7 +19,7 @@
 //! | `endings` | deletion, expiry, revocation, retention |
 //! | `tampering` | status wiped, old manifests, old intents |
 //! | `alone` | kill -9, objects that do not parse: each on a stage of its own |
-//! | `rotations` | fifty rotations, with kill -9: on a stage of its own |
+//! | `rotations` | fifty rotations, with kill -9: on a stage of its own; `programs` use the keys |
 //! | `replicas` | two operators, one of which is killed or put to sleep: in `alone` |
 //!
 //! `ROW=<name>` in the environment plays only the rows whose name contains it.
@@ -37,6 +37,7 @@ mod keys;
 mod kills;
 mod kstatus;
 mod options;
+mod programs;
 mod replicas;
 mod rotations;
 mod sight;

@@ -5,6 +5,7 @@
 //! what people do.
 
 mod accounts;
+mod bounds;
 mod copies;
 mod cost;
 mod counting;
@@ -36,6 +37,7 @@ pub(crate) fn rung() -> Rung {
     let tests = [
         making::tests(),
         rotating::tests(),
+        bounds::tests(),
         secrets::tests(),
         restarting::tests(),
         ending::tests(),

@@ -24,7 +24,7 @@ fn play(seed: u64) -> Result<()> {
     let Err(error) = schedule.play() else {
         return Ok(());
     };
-    let (shortest, how) = schedule.shrink();
+    let (shortest, how) = schedule.shrink(Schedule::play);
     let how = how.unwrap_or(error);
     bail!("{how:#}\nthe shortest schedule of seed {seed} that goes wrong:\n{shortest}")
 }

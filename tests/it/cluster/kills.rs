@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
+use apikey_operator::plan::record::parse_retiring;
 use jiff::SignedDuration;
 use kube::ResourceExt as _;
 use kube::api::DynamicObject;
@@ -109,6 +110,39 @@ async fn unpublished(case: &Case) -> Result<Vec<String>> {
         .collect();
     let living = case.living().into_iter().map(|key| key.id);
     Ok(living.filter(|id| !published.contains(id)).collect())
+}
+
+/// The living keys of ours that no Secret speaks of, neither as its own nor as one that it replaced.
+pub(super) async fn unrecorded(case: &Case) -> Result<BTreeSet<String>> {
+    let secrets = case.list(Sealed("")).await?;
+    let noted = |name: &str| {
+        let notes = secrets
+            .iter()
+            .filter_map(|secret| secret.annotations().get(name));
+        notes.cloned().collect::<Vec<_>>()
+    };
+    let current = noted("apikeys.dev/key-id");
+    let retiring = noted("apikeys.dev/retiring");
+    let retiring: BTreeSet<String> = retiring
+        .iter()
+        .flat_map(|note| parse_retiring(note))
+        .map(|key| key.id.to_string())
+        .collect();
+    let living = case.living().into_iter().map(|key| key.id);
+    Ok(living
+        .filter(|id| !current.contains(id) && !retiring.contains(id))
+        .collect())
+}
+
+/// Has a key be so old that the sweep takes it.
+pub(super) fn grow_old(case: &Case, id: &str) -> Result<()> {
+    let keys = case.twin.view().keys;
+    let key = keys.into_iter().find(|key| key.id == id);
+    let key = key.with_context(|| format!("there is no key {id}"))?;
+    case.change(Change::BackdateKey {
+        at: key.created - OLD,
+        key: key.id,
+    })
 }
 
 /// When the operator is killed.

@@ -1,6 +1,8 @@
 //! Two operators of one release: one leads, the other stands by with everything seen. The leader is
-//! killed, and the next one put to sleep for longer than its lease lasts.
+//! killed, and the next one put to sleep for longer than its lease lasts: both with a key in hand
+//! that nobody else knows of, while programs use the keys.
 
+use std::collections::BTreeSet;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +13,12 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::api::Api;
 use testbed::control_plane::AuditEvent;
 use testbed::process::Signal;
+use testbed::twins::{Fault, Rule};
 use tokio::time::timeout;
 
 use super::case::{Account, Case, Key};
+use super::kills;
+use super::programs::{Habit, Programs};
 use super::stage::{OPERATOR, Replica, Stage, USER};
 
 /// Shorter than usual, and long enough for a loaded machine.
@@ -26,6 +31,10 @@ const TIMES: [&str; 3] = [
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The lease, in seconds.
 const DURATION: i64 = 8;
+/// So much later it is taken at the latest: the one who stands by looks every second.
+const SOON: i64 = 5;
+/// What was replaced goes soon, and programs may try both keys.
+const SPEC: &str = "rotation: {overlap: 0s}, secret: {keepPrevious: true}";
 
 pub(super) async fn two_replicas(stage: &Arc<Stage>) -> Result<()> {
     stage.stop().await?;
@@ -34,47 +43,89 @@ pub(super) async fn two_replicas(stage: &Arc<Stage>) -> Result<()> {
     leads(&case, &first).await?;
     let second = stage.replica("second", &TIMES)?;
     stands_by(&case, &second).await?;
-    case.apply(&case.whole()).await?;
+    let [credential, server, account, _] = case.whole();
+    case.apply(&[credential, server, account, case.key(SPEC)])
+        .await?;
     case.healed(1).await?;
-    let value = case.value("ci").await?;
+    let programs = Programs::default();
+    for habit in Habit::ALL {
+        programs.employ(&case, "ci", habit);
+    }
     stands_by(&case, &second).await?;
 
+    let mut left = vec![key_in_hand(&case, "ci").await?];
     first.process.signal(Signal::KILL)?;
     first.process.wait().await?;
     let last = renewed(&lease(&case).await?)?;
-    case.apply(&[case.key_named("second", "")]).await?;
+    case.apply(&[case.key_named("second", SPEC)]).await?;
     leads(&case, &second).await?;
-    let taken = acquired(&lease(&case).await?)?;
-    ensure!(
-        taken.duration_since(last).as_secs() >= DURATION,
-        "renewed at {last} and taken at {taken}"
-    );
+    in_time(&case, last).await?;
     case.ready(Key("second")).await?;
-    case.healed_of(2)?;
+    for habit in Habit::ALL {
+        programs.employ(&case, "second", habit);
+    }
 
     let third = stage.replica("third", &TIMES)?;
     stands_by(&case, &third).await?;
-    sleeps(&case, &second, &third).await?;
-    case.works(&value).context("the first key does not work")?;
-    ensure!(
-        case.value("ci").await? == value,
-        "the first key was replaced"
-    );
+    left.push(sleeps(&case, &second, &third).await?);
+    ends(&case, left).await?;
+    programs.content()?;
     case.end().await?;
 
     ends_well(&case, third).await?;
     stage.start().await
 }
 
-/// The leader sleeps, the other takes over; the leader wakes, does nothing and ends.
-async fn sleeps(case: &Case, leader: &Replica, other: &Replica) -> Result<()> {
+/// Has a key replaced, and returns while the leader waits for the answer of the server; what the server
+/// has made then nobody else knows.
+async fn key_in_hand(case: &Case, name: &str) -> Result<String> {
+    let slow = Rule::new(Fault::Slow { millis: 20_000 });
+    let slow = slow.on("POST", "/api/users/*/apikeys").next(1);
+    case.twin.fault(slow);
+    let known: BTreeSet<String> = case.living().into_iter().map(|key| key.id).collect();
+    let ask = [("apikeys.dev/rotate", Some("now"))];
+    case.annotate(Key(name), &ask).await?;
+    let made = |case: &Case| {
+        let mut living = case.living().into_iter().map(|key| key.id);
+        living.find(|id| !known.contains(id))
+    };
+    let made = case.shown("another key", made).await?;
+    case.mended();
+    Ok(made)
+}
+
+/// The lease was taken when it had ended, and soon after.
+async fn in_time(case: &Case, last: Timestamp) -> Result<()> {
+    let taken = acquired(&lease(case).await?)?;
+    let after = taken.duration_since(last).as_secs();
+    ensure!(
+        (DURATION..=DURATION + SOON).contains(&after),
+        "renewed at {last} and taken at {taken}"
+    );
+    Ok(())
+}
+
+/// The leader sleeps with a key in hand, the other takes over; the leader wakes, does nothing and ends.
+/// Returns the key.
+async fn sleeps(case: &Case, leader: &Replica, other: &Replica) -> Result<String> {
+    let left = key_in_hand(case, "second").await?;
     leader.process.signal(Signal::STOP)?;
     case.apply(&[case.key_named("third", "")]).await?;
+    let last = renewed(&lease(case).await?)?;
     leads(case, other).await?;
+    in_time(case, last).await?;
     case.ready(Key("third")).await?;
-    // Nobody has anything to do when the sleeper wakes, but what it has not heard of.
+    for name in ["ci", "second"] {
+        case.until(Key(name), "has another key", |found| {
+            (found?.data["status"]["lastHandledRotate"] == "now").then_some(())
+        })
+        .await?;
+    }
+    // Nobody has anything to do when the sleeper wakes, but what it has not heard of. The keys that
+    // were left are too young to be called strays.
     case.until(Account("ci"), "counts its keys", |found| {
-        (found?.data["status"]["keys"]["managed"] == 3).then_some(())
+        let counts = &found?.data["status"]["keys"];
+        (counts["managed"] == 5 && counts["retiring"] == 2).then_some(())
     })
     .await?;
     let asleep = case.stage.control_plane().await?.audit().await?.len();
@@ -102,7 +153,35 @@ async fn sleeps(case: &Case, leader: &Replica, other: &Replica) -> Result<()> {
             .all(|event| event.resource == "deployservers" && event.subresource == "status"),
         "{writes:?}"
     );
-    case.healed_of(3)
+    Ok(left)
+}
+
+/// Each key was made because it was asked for, or because a leader was cut off with one in hand; those
+/// the sweep ends.
+async fn ends(case: &Case, left: Vec<String>) -> Result<()> {
+    // Three first ones and two rotations.
+    let minted = case.minted();
+    ensure!(
+        minted == 5 + left.len(),
+        "{minted} keys were made\n{:#?}",
+        case.twin.journal()
+    );
+    for name in ["ci", "second", "third"] {
+        let key = case.works_at(name).await?;
+        ensure!(!left.contains(&key.id), "{name} holds a key that was left");
+    }
+    for id in &left {
+        kills::grow_old(case, id)?;
+    }
+    let swept = |case: &Case| {
+        let living = case.living();
+        living
+            .iter()
+            .all(|key| !left.contains(&key.id))
+            .then_some(())
+    };
+    case.shown("the end of the keys that were left", swept)
+        .await
 }
 
 /// Asked to end, a leader gives the lease back.

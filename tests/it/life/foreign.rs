@@ -17,6 +17,7 @@ pub(super) fn tests() -> Vec<Test> {
         test("a_connections_own_keys_are_not_foreign", a_connections),
         test("foreign_keys_go_where_that_is_granted", granted),
         test("many_foreign_keys_go_in_turn", many),
+        test("status_names_the_first_of_many_foreign_keys", told),
     ]
 }
 
@@ -209,5 +210,31 @@ async fn many(scene: Scene) -> Result<()> {
     ensure!(left(&scene) == 10, "{} are left", left(&scene));
     scene.run(DAY + HOUR * 2).await;
     ensure!(left(&scene) == 0, "{} are left", left(&scene));
+    Ok(())
+}
+
+/// Status has room for some of them, and for the beginning of what they say of themselves.
+async fn told(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    key(&scene, "deploys", json!({})).await?;
+    let purpose = "by hand, ".repeat(20);
+    for _ in 0..25 {
+        by_hand(&scene, &purpose).await?;
+    }
+    scene.run(MINUTE * 12).await;
+    let account = scene.get(&Address::account("ci")).context("no account")?;
+    let status = &account["status"];
+    ensure!(
+        status["keys"]["foreign"] == 25 && status["keys"]["managed"] == 1,
+        "{}",
+        status["keys"]
+    );
+    let unknown = status["unknown"].as_array().context("nothing is named")?;
+    ensure!(unknown.len() == 20, "{} are named", unknown.len());
+    for key in unknown {
+        let shown = key["purpose"].as_str().unwrap_or_default();
+        ensure!(key["class"] == "Foreign", "{key}");
+        ensure!(shown == &purpose[..120], "{key}");
+    }
     Ok(())
 }

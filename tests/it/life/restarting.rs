@@ -1,6 +1,11 @@
 //! Workloads are restarted after a rotation, once.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use anyhow::{Context as _, Result, ensure};
+use http::{Method, StatusCode};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use simulation::manifests::{self, Address, TEAM};
 use simulation::scene::{OPERATOR, Scene};
@@ -14,6 +19,12 @@ pub(super) fn tests() -> Vec<Test> {
         test("keys_of_one_workload_restart_it_together", together),
         test("a_workload_that_is_not_there_is_told_of", absent),
         test("a_restart_without_an_answer_holds_up_nothing", unanswered),
+        test("a_restart_without_the_right_to_patch_is_told", |scene| {
+            forbidden(scene, Method::PATCH)
+        }),
+        test("a_restart_without_the_right_to_read_is_told", |scene| {
+            forbidden(scene, Method::GET)
+        }),
     ]
 }
 
@@ -55,6 +66,13 @@ async fn once(scene: Scene) -> Result<()> {
     ensure!(
         told["kind"] == "Deployment" && told["name"] == "shop",
         "{told}"
+    );
+    // Status has whole seconds.
+    let date: Timestamp = first.parse()?;
+    let told: Timestamp = told["at"].as_str().context("no date")?.parse()?;
+    ensure!(
+        told == apikey_operator::api::time(date).0,
+        "{told} instead of {date}"
     );
     scene.run(HOUR).await;
     // Neither a new process nor a lost status restarts it again.
@@ -142,6 +160,50 @@ async fn unanswered(scene: Scene) -> Result<()> {
     ensure!(up_to_date["reason"] == "Rejected", "{up_to_date}");
     let restarts = |scene: &Scene| restarted(scene).is_some();
     scene.until("the restart", HOUR * 24, restarts).await?;
+    let content = |scene: &Scene| scene.says(&address, "UpToDate", "True");
+    scene.until("no complaint", HOUR, content).await.map(drop)
+}
+
+/// The chart gives the right only where it is asked for. Keys are replaced all the same.
+async fn forbidden(scene: Scene, method: Method) -> Result<()> {
+    ground(&scene).await?;
+    scene.apply(&manifests::deployment("shop")).await?;
+    let address = key(&scene, "deploys", spec()).await?;
+    let granted = Arc::new(AtomicBool::new(false));
+    let words = "deployments.apps \"shop\" is forbidden: it runs the shop";
+    let refusal = Act::status(StatusCode::FORBIDDEN, "Forbidden", words);
+    let right = Arc::clone(&granted);
+    let refused = scene
+        .world
+        .recorder
+        .script(Rule::every(refusal, move |call| {
+            !right.load(Ordering::Relaxed)
+                && call.process.name.as_ref() == OPERATOR
+                && call.method == method
+                && call.path.contains("/deployments/")
+        }));
+    for text in ["one", "two"] {
+        rotate(&scene, "deploys", text).await?;
+        scene.run(MINUTE * 5).await;
+        ensure!(scene.says(&address, "Ready", "True"), "not Ready any more");
+        let up_to_date = scene.condition(&address, "UpToDate").context("none")?;
+        ensure!(
+            up_to_date["status"] == "False" && up_to_date["reason"] == "Forbidden",
+            "{up_to_date}"
+        );
+        let message = up_to_date["message"].as_str().unwrap_or_default();
+        ensure!(
+            message.contains("restartWorkloads") && message.contains("Deployment shop"),
+            "{message}"
+        );
+        // Whoever may read an ApiKey need not be able to read the workload.
+        ensure!(!message.contains("it runs"), "{message}");
+    }
+    ensure!(refused.count() > 1, "it was refused {}", refused.count());
+    ensure!(restarted(&scene).is_none(), "restarted all the same");
+    granted.store(true, Ordering::Relaxed);
+    let restarts = |scene: &Scene| restarted(scene).is_some();
+    scene.until("the restart", HOUR, restarts).await?;
     let content = |scene: &Scene| scene.says(&address, "UpToDate", "True");
     scene.until("no complaint", HOUR, content).await.map(drop)
 }

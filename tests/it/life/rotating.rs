@@ -7,7 +7,7 @@ use simulation::consumer::Habit;
 use simulation::manifests::{self, Address, TEAM};
 use simulation::scene::Scene;
 
-use super::{DAY, HOUR, MINUTE, Test, ground, key, only_published, test, uid};
+use super::{DAY, HOUR, MINUTE, Test, ground, key, only_published, rotate, test, uid};
 
 pub(super) fn tests() -> Vec<Test> {
     vec![
@@ -23,6 +23,8 @@ pub(super) fn tests() -> Vec<Test> {
         test("a_fleet_does_not_rotate_at_once", spread),
         test("whoever_has_no_key_goes_first", newcomer),
         test("an_end_that_was_brought_nearer_is_kept", sooner_end),
+        test("a_later_end_is_not_used", later_end),
+        test("no_more_than_three_retire", three_retire),
     ]
 }
 
@@ -259,4 +261,102 @@ async fn sooner_end(scene: Scene) -> Result<()> {
         "more than one new key"
     );
     Ok(())
+}
+
+/// Somebody on the server has keys live for two months more: they are replaced, and end, as if not.
+async fn later_end(scene: Scene) -> Result<()> {
+    patient_ground(&scene, "1h").await?;
+    let replaced = key(&scene, "deploys", json!({"lifetime": "10d"})).await?;
+    let never = json!({"lifetime": "4d", "rotation": {"mode": "Never"}});
+    // It ends with its ApiKey, whoever uses it.
+    scene.apply(&manifests::key("run", never)).await?;
+    let ended = Address::key("run");
+    scene.until_ready(&ended, MINUTE).await?;
+    let began = scene.now();
+    let mut first = Vec::new();
+    for name in ["deploys", "run"] {
+        let id = held(&scene, name).context("no key")?;
+        scene
+            .twin
+            .change(testbed::twins::octopus::Change::ExpireKey {
+                key: id.clone(),
+                at: began + SignedDuration::from_hours(24 * 60),
+            })?;
+        first.push(id);
+    }
+    scene.run(HOUR * 2).await;
+    for (address, days) in [(&replaced, 10), (&ended, 4)] {
+        let status = scene.get(address).context("no ApiKey")?;
+        let shown = status["status"]["current"]["expiresAt"].as_str();
+        let shown: jiff::Timestamp = shown.context("no date")?.parse()?;
+        let own = began + SignedDuration::from_hours(24 * days);
+        ensure!(
+            shown <= own && shown > own - SignedDuration::from_mins(2),
+            "shown as {shown}"
+        );
+    }
+    scene.run(DAY * 4).await;
+    ensure!(
+        scene.reason(&ended) == "Expired",
+        "{}",
+        scene.reason(&ended)
+    );
+    ensure!(lived(&scene, &first[1], began)? < SignedDuration::from_hours(24 * 4 + 1));
+    scene.run(DAY * 5).await;
+    ensure!(
+        lived(&scene, &first[0], began)? < SignedDuration::from_hours(24 * 9),
+        "it was not replaced in time"
+    );
+    only_published(&scene, "deploys")
+}
+
+/// How long a key has lived after a date; it lives no more.
+fn lived(scene: &Scene, id: &str, since: jiff::Timestamp) -> Result<SignedDuration> {
+    let died = scene.witness.died(id).context("it lives")?;
+    Ok(died.duration_since(since))
+}
+
+/// Somebody asks for five rotations within minutes: what cannot be had at once waits for an overlap to
+/// end, and nobody who read a key once is cut off before that.
+async fn three_retire(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    let address = key(&scene, "deploys", json!({"rotation": {"overlap": "1d"}})).await?;
+    let mut keys = vec![scene.published(TEAM, "deploys").context("no key")?];
+    for text in ["one", "two", "three"] {
+        rotate(&scene, "deploys", text).await?;
+        scene.consume(TEAM, "deploys", Habit::Once, MINUTE / 2);
+        keys.push(scene.published(TEAM, "deploys").context("no key")?);
+        scene.run(MINUTE).await;
+    }
+    for text in ["four", "five"] {
+        let ask = json!({"metadata": {"annotations": {"apikeys.dev/rotate": text}}});
+        scene.patch(&address, ask).await?;
+        scene.run(MINUTE).await;
+    }
+    let waits = scene.condition(&address, "UpToDate").context("none")?;
+    let message = waits["message"].as_str().unwrap_or_default();
+    ensure!(
+        waits["status"] == "False" && message.contains("waits for one of them to end"),
+        "{waits}"
+    );
+    let mut most = 0;
+    for _ in 0..60 * 26 {
+        scene.run(MINUTE).await;
+        most = most.max(scene.living().len());
+    }
+    ensure!(most == 4, "{most} keys lived at a time");
+    keys.push(scene.published(TEAM, "deploys").context("no key")?);
+    let held = scene.witness.held(&uid(&scene, &address)?);
+    ensure!(held.len() == 5, "{} keys", held.len());
+    // Each lived through its overlap after the next one was made.
+    for (key, next) in keys.iter().zip(&keys[1..]).take(3) {
+        let overlap = lived(&scene, &key.id, next.created)?;
+        ensure!(
+            overlap >= SignedDuration::from_hours(24),
+            "{} lived for {overlap:#} after it was replaced",
+            key.id
+        );
+    }
+    scene.run(DAY).await;
+    only_published(&scene, "deploys")
 }

@@ -7,15 +7,13 @@ use serde_json::{Value, json};
 use simulation::manifests::{self, Address, TEAM};
 use simulation::scene::{OPERATOR, Scene};
 use simulation::script::{Act, Moment, Rule};
-use testbed::twins::octopus::{Change, KeyView};
+use testbed::twins::octopus::KeyView;
 use testbed::twins::{Effect, Fault, Rule as Wrong};
 
 use super::{DAY, HOUR, MINUTE, Test, ground, key, only_published, test, uid};
 
 pub(super) fn tests() -> Vec<Test> {
     vec![
-        test("a_lifetime_above_the_policy", policy),
-        test("a_lifetime_above_the_servers", servers_policy),
         test("a_secret_that_is_not_ours", foreign_secret),
         test("a_secret_that_the_cluster_refuses", refused_secret),
         test(
@@ -36,67 +34,6 @@ pub(super) fn tests() -> Vec<Test> {
 /// How many keys were asked for on the server.
 fn mints(scene: &Scene) -> usize {
     scene.twin.sent(Effect::Mint)
-}
-
-async fn policy(scene: Scene) -> Result<()> {
-    ground(&scene).await?;
-    let server = Address::server("octopus");
-    let limit = json!({"spec": {"keyPolicy": {"maxLifetime": "10d"}}});
-    scene.patch(&server, limit).await?;
-    scene.run(MINUTE).await;
-    scene
-        .apply(&manifests::key("deploys", json!({"lifetime": "20d"})))
-        .await?;
-    let address = Address::key("deploys");
-    scene.run(HOUR).await;
-    ensure!(
-        scene.reason(&address) == "PolicyViolation",
-        "{}",
-        scene.reason(&address)
-    );
-    ensure!(mints(&scene) == 0, "a key was asked for");
-    scene
-        .patch(&address, json!({"spec": {"lifetime": "9d"}}))
-        .await?;
-    scene.until_ready(&address, MINUTE).await?;
-    // A policy that comes later shortens the next key, and stops none.
-    let limit = json!({"spec": {"keyPolicy": {"maxLifetime": "4d"}}});
-    scene.patch(&server, limit).await?;
-    scene.run(DAY * 8).await;
-    ensure!(scene.says(&address, "Ready", "True"), "not Ready any more");
-    ensure!(
-        scene.witness.held(&uid(&scene, &address)?).len() >= 2,
-        "not rotated"
-    );
-    let up_to_date = scene
-        .condition(&address, "UpToDate")
-        .context("no UpToDate")?;
-    ensure!(up_to_date["reason"] == "LifetimeClipped", "{up_to_date}");
-    Ok(())
-}
-
-async fn servers_policy(scene: Scene) -> Result<()> {
-    scene.twin.change(Change::KeyPolicy {
-        default_days: 5,
-        max_days: 7,
-    })?;
-    ground(&scene).await?;
-    scene
-        .apply(&manifests::key("deploys", json!({"lifetime": "20d"})))
-        .await?;
-    let address = Address::key("deploys");
-    scene.run(HOUR).await;
-    ensure!(
-        scene.reason(&address) == "PolicyViolation",
-        "{}",
-        scene.reason(&address)
-    );
-    ensure!(mints(&scene) == 0, "a key was asked for");
-    scene
-        .patch(&address, json!({"spec": {"lifetime": "6d"}}))
-        .await?;
-    scene.until_ready(&address, MINUTE).await?;
-    Ok(())
 }
 
 async fn foreign_secret(scene: Scene) -> Result<()> {

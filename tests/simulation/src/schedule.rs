@@ -178,15 +178,16 @@ impl Schedule {
         Ok(counts.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The shortest schedule with fewer of its troubles that still goes wrong, and how.
-    pub fn shrink(&self) -> (Self, Option<anyhow::Error>) {
+    /// The shortest schedule with fewer of its troubles that still goes wrong when it is played so, and
+    /// how.
+    pub fn shrink(&self, play: impl Fn(&Self) -> Result<Counts>) -> (Self, Option<anyhow::Error>) {
         let mut shortest = self.clone();
         let mut how = None;
         let mut from = 0;
         while from < shortest.troubles.len() {
             let mut shorter = shortest.clone();
             shorter.troubles.remove(from);
-            match shorter.play() {
+            match play(&shorter) {
                 Ok(_) => from += 1,
                 Err(error) => (shortest, how) = (shorter, Some(error)),
             }

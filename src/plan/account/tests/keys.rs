@@ -118,6 +118,33 @@ fn where_a_copy_is_known_of_nothing_goes() {
     assert_eq!(plan(&seen).step, Step::Census, "we go by another name now");
 }
 
+/// One ApiKey is gone, another living: for a release of other namespaces both are somebody's.
+#[test]
+fn keys_of_another_release_are_neither_orphans_nor_strays() {
+    let keys = [key("k1", UID, ago(20)), key("k9", "gone-uid", ago(20))];
+    let of = |namespace: &str| {
+        let mut seen = seen(&json("{}"))
+            .pinned(Maker::Us)
+            .found(remote("team-a.ci"))
+            .resident(UID, &[])
+            .listed(keys.to_vec());
+        seen.claim.scope = Scope::Namespaces(BTreeSet::from([NamespaceHash::of(namespace)]));
+        seen
+    };
+    for (namespace, wanted, step) in [
+        ("team-a", [1, 1, 0], Step::Census),
+        ("team-b", [0, 0, 2], Step::Idle),
+    ] {
+        let seen = of(namespace);
+        let (counts, _) = sweep::count(&seen).unwrap();
+        let got = [counts.stray, counts.orphan, counts.other];
+        assert_eq!(got, wanted, "{namespace}");
+        let left = sweep::left(&seen).count();
+        assert_eq!(left, usize::from(namespace == "team-a"), "{namespace}");
+        assert_eq!(plan(&seen.settled()).step, step, "{namespace}");
+    }
+}
+
 fn foreign(id: &str, made: Timestamp) -> RemoteKey {
     RemoteKey {
         text: "by hand".to_owned(),

@@ -1,10 +1,11 @@
 //! `cargo explore`: draws one schedule after the other and plays it, until one goes wrong or the
 //! time is over; then the shortest one with the same seed that still goes wrong is told.
 
-use std::io::{Write as _, stdout};
+use std::io::{Write, stdout};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Result;
 use clap::Parser;
 use simulation::fleet::Fleet;
 use simulation::pairs;
@@ -38,7 +39,7 @@ fn main() -> ExitCode {
     } else if wish.pairs {
         pairs()
     } else {
-        explore(&wish)
+        explore(&wish, &mut stdout(), Schedule::play)
     };
     went.unwrap_or(ExitCode::FAILURE)
 }
@@ -85,15 +86,18 @@ fn pairs() -> std::io::Result<ExitCode> {
     })
 }
 
-fn explore(wish: &Explore) -> std::io::Result<ExitCode> {
-    let mut out = stdout();
+fn explore(
+    wish: &Explore,
+    out: &mut impl Write,
+    play: impl Fn(&Schedule) -> Result<Counts>,
+) -> std::io::Result<ExitCode> {
     let (began, limit) = (Instant::now(), Duration::from_secs(wish.minutes * 60));
     let mut all = Counts::default();
     let mut played = 0;
     while began.elapsed() < limit && wish.schedules.is_none_or(|most| played < most) {
         let seed = wish.seed + played;
         let schedule = Schedule::draw(seed);
-        match schedule.play() {
+        match play(&schedule) {
             Ok(counts) => all = all.and(counts),
             Err(error) => {
                 let troubles = schedule.len();
@@ -103,7 +107,7 @@ fn explore(wish: &Explore) -> std::io::Result<ExitCode> {
                     out,
                     "\nseed {seed} goes wrong: {first}\nits {troubles} troubles are made fewer"
                 )?;
-                let (shortest, how) = schedule.shrink();
+                let (shortest, how) = schedule.shrink(&play);
                 let how = how.unwrap_or(error);
                 writeln!(
                     out,
@@ -126,4 +130,77 @@ fn explore(wish: &Explore) -> std::io::Result<ExitCode> {
     }
     writeln!(out, ": every invariant held")?;
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::ensure;
+
+    use super::*;
+
+    /// Explores, and returns what was said and the exit code.
+    fn said(args: &[&str], play: impl Fn(&Schedule) -> Result<Counts>) -> (String, ExitCode) {
+        let wish = Explore::parse_from(args.iter().copied());
+        let mut out = Vec::new();
+        let code = explore(&wish, &mut out, play).unwrap();
+        (String::from_utf8(out).unwrap(), code)
+    }
+
+    /// A world in which a crash and a deleted Secret together break something.
+    fn frail(schedule: &Schedule) -> Result<Counts> {
+        let story = schedule.to_string();
+        let breaks = ["Crash", "DeleteSecret"]
+            .iter()
+            .all(|trouble| story.contains(trouble));
+        ensure!(!breaks, "a key is lost\nand more of it");
+        let keys = 1;
+        Ok(Counts {
+            keys,
+            ..Counts::default()
+        })
+    }
+
+    #[test]
+    fn a_schedule_that_goes_wrong_is_made_as_short_as_can_be() {
+        let (said, code) = said(&["explore", "--seed", "7"], frail);
+        assert_eq!(code, ExitCode::FAILURE, "{said}");
+        let (first, shortest) = said.split_once("the shortest schedule of").unwrap();
+        assert!(first.contains("goes wrong: a key is lost\nits "), "{said}");
+        let seed = shortest.split([' ', ':']).nth(2).unwrap();
+        assert!(first.contains(&format!("seed {seed} goes wrong")), "{said}");
+        // Neither of the two can be left out, and everything else can.
+        let mut troubles = shortest.lines().skip(1).filter(|line| !line.is_empty());
+        let troubles = [troubles.next(), troubles.next(), troubles.next()];
+        assert!(troubles[1].is_some() && troubles[2].is_none(), "{said}");
+        assert!(shortest.contains("Crash") && shortest.contains("DeleteSecret"));
+        // It is the one that the seed draws, and it was longer.
+        let drawn = Schedule::draw(seed.parse().unwrap());
+        assert!(drawn.len() > 2 && frail(&drawn).is_err(), "{said}");
+        let before = format!("its {} troubles are made fewer", drawn.len());
+        assert!(first.contains(&before), "{said}");
+        let whole = drawn.to_string();
+        assert!(
+            troubles.iter().flatten().all(|line| whole.contains(line)),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn what_holds_is_told_with_what_was_done() {
+        let args = ["explore", "--seed", "100", "--schedules", "3"];
+        let seeds = std::cell::RefCell::new(Vec::new());
+        let (said, code) = said(&args, |schedule| {
+            seeds.borrow_mut().push(schedule.to_string());
+            Ok(Counts {
+                effects: 10,
+                crashes: 1,
+                keys: 2,
+            })
+        });
+        assert_eq!(code, ExitCode::SUCCESS, "{said}");
+        let end = "3 schedules, 30 effects, 3 crashes, 6 keys made: every invariant held\n";
+        assert!(said.ends_with(end), "{said}");
+        let drawn = (100..103).map(|seed| Schedule::draw(seed).to_string());
+        assert_eq!(seeds.into_inner(), drawn.collect::<Vec<_>>());
+    }
 }

@@ -58,6 +58,18 @@ fn a_first_key() {
             waits,
         ),
         (
+            "the operator's own key ends sooner",
+            seen().with(|s| s.base.bounds.credential_expires_at = Some(s.now + days(10))),
+            "Open 1",
+            waits,
+        ),
+        (
+            "the operator's own key has ended",
+            seen().with(|s| s.base.bounds.credential_expires_at = Some(s.now)),
+            "Record",
+            "-Ready:LifetimeClipped +Reconciling:LifetimeClipped",
+        ),
+        (
             "suspended",
             seen_with(r#""suspend": true"#),
             "Record",

@@ -155,6 +155,20 @@ fn rotation() {
             READY,
         ),
         (
+            "due, but the operator's own key lives no longer",
+            old(days(24))
+                .with(|s| s.base.bounds.credential_expires_at = Some(s.now + days(6)))
+                .recorded(),
+            "Idle",
+            READY,
+        ),
+        (
+            "due, and the operator's own key clips it",
+            old(days(24)).with(|s| s.base.bounds.credential_expires_at = Some(s.now + days(7))),
+            "Open 2",
+            READY,
+        ),
+        (
             "due, and refused",
             old(days(21)).failed(4, "Rejected", secs(1)),
             "Record",
