@@ -15,7 +15,6 @@ use crate::life::Test;
 pub(super) fn tests() -> Vec<Test> {
     let mut tests = vec![
         test("server_refuses_the_connection", is_server, || Act::Refuse),
-        test("server_loses_its_answer", is_server, || Act::Lose),
         test("server_answers_html", is_server, || {
             answer(200, "<html>Sign in</html>")
         }),
@@ -24,6 +23,7 @@ pub(super) fn tests() -> Vec<Test> {
             Act::Instead(said(500, r#"{"kind":"Status","code":500}"#))
         }),
         test("cluster_refuses_the_connection", reads, || Act::Refuse),
+        rotating("server_loses_its_answer", is_server, || Act::Lose),
     ];
     for status in [401, 403, 429, 500] {
         let act = move || answer(status, "{}");
@@ -41,6 +41,10 @@ pub(super) fn tests() -> Vec<Test> {
         if status != 409 {
             tests.push(test(&format!("cluster_reads_{status}"), reads, act));
         }
+        if status == 500 {
+            tests.push(rotating("cluster_says_500", changes, act));
+            tests.push(rotating("cluster_reads_500", reads, act));
+        }
     }
     tests
 }
@@ -50,11 +54,19 @@ fn test(
     which: fn(&Call) -> bool,
     act: impl Fn() -> Act + Send + Sync + 'static,
 ) -> Test {
-    let body = move || {
-        every_call(Life::Plain, which, &act)?;
-        every_call(Life::Rotating, which, &act)
-    };
+    let body = move || every_call(Life::Plain, which, &act);
     (format!("faults::{name}"), Box::new(body))
+}
+
+/// In a life in which the key is replaced as well.
+fn rotating(
+    name: &str,
+    which: fn(&Call) -> bool,
+    act: impl Fn() -> Act + Send + Sync + 'static,
+) -> Test {
+    let body = move || every_call(Life::Rotating, which, &act);
+    let name = format!("faults::{name}_in_a_rotating_life");
+    (name, Box::new(body))
 }
 
 fn said(status: u16, body: &'static str) -> Response<Bytes> {
