@@ -2,10 +2,11 @@
 //!
 //! Invariant: a list carries the time at which it began, and whoever asks says how new it must be;
 //! while one list is under way, others wait for it, and share what came of it, instead of asking the
-//! server again.
+//! server again. However many keys the accounts of a server have, so many are kept and no more: a list
+//! that does not fit is passed on, and asked for anew next time.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 
@@ -13,6 +14,9 @@ use super::standing::Line;
 use crate::clock::Clock;
 use crate::plan::port::{AccountId, Fault, KeyId, List};
 use crate::servers::Turns;
+
+/// How many keys of all accounts of a connection are kept: some ten MiB, however hostile the server.
+const MOST_KEPT: usize = 20_000;
 
 /// The newest list of each account of one connection. Connections share none: what a server says
 /// of itself could be another one's name.
@@ -58,12 +62,17 @@ impl Lists {
             return Err(fault);
         }
         let came = fetch(line, account, clock).await;
-        let mut known = self.known();
-        let known = known.entry(account.clone()).or_default();
+        let mut all = self.known();
+        let kept: usize = all
+            .iter()
+            .filter(|(other, _)| *other != account)
+            .filter_map(|(_, known)| Some(known.newest.as_ref()?.keys.len()))
+            .sum();
+        let known = all.entry(account.clone()).or_default();
         match &came {
             Ok(list) => {
                 *known = Known {
-                    newest: Some(list.clone()),
+                    newest: Some(list.clone()).filter(|list| kept + list.keys.len() <= MOST_KEPT),
                     failed: None,
                 }
             }
@@ -86,7 +95,7 @@ impl Lists {
             .get_mut(account)
             .and_then(|known| known.newest.as_mut())
         {
-            list.keys.retain(|listed| listed.id != *key);
+            list.drop_key(key);
         }
     }
 
@@ -106,7 +115,7 @@ async fn fetch(line: &Line, account: &AccountId, clock: &dyn Clock) -> Result<Li
         // The account is gone, and its keys with it.
         Err(Fault::NotFound) => List {
             began: now,
-            keys: Vec::new(),
+            keys: Arc::default(),
         },
         answer => answer?,
     };

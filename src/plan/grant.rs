@@ -34,6 +34,18 @@ pub struct Allowance {
     pub retain: Retain,
     /// What may be done with keys that no operator made.
     pub foreign: Foreign,
+    /// Whether accounts that were there before may be taken over.
+    pub adopt: Adopt,
+}
+
+/// Whether accounts that were there before may be taken over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Adopt {
+    /// They may.
+    #[default]
+    Allowed,
+    /// They may not.
+    Refused,
 }
 
 /// What may be done with keys that no operator made.
@@ -109,6 +121,11 @@ pub fn allowance(
             Foreign::Revoked
         } else {
             Foreign::Counted
+        },
+        adopt: if covering.iter().any(|(grant, _)| grant.adopt) {
+            Adopt::Allowed
+        } else {
+            Adopt::Refused
         },
     })
 }
@@ -385,6 +402,8 @@ mod tests {
         assert_eq!(limits(&[day.clone(), week]).retain, Retain::Refused);
         let revoke = serde_json::json!({"foreignKeys": ["Report", "Revoke"]});
         assert_eq!(limits(std::slice::from_ref(&day)).foreign, Foreign::Counted);
-        assert_eq!(limits(&[day, revoke]), Allowance::default());
+        assert_eq!(limits(std::slice::from_ref(&day)).adopt, Adopt::Refused);
+        let adopt = serde_json::json!({"adopt": true});
+        assert_eq!(limits(&[day, revoke, adopt]), Allowance::default());
     }
 }

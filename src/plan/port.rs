@@ -1,6 +1,7 @@
 //! The words that the planners and the deploy servers' clients both speak. Data only: nothing here
 //! calls anything, and no plaintext of a key can be held by any of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -211,8 +212,15 @@ pub struct RemoteKey {
 pub struct List {
     /// When the first request of the list was about to be sent: what came later is not in it.
     pub began: Timestamp,
-    /// The keys, of all pages.
-    pub keys: Vec<RemoteKey>,
+    /// The keys, of all pages. Whoever passes the list on passes these on, and no copy.
+    pub keys: Arc<Vec<RemoteKey>>,
+}
+
+impl List {
+    /// Shows a key no more.
+    pub fn drop_key(&mut self, id: &KeyId) {
+        Arc::make_mut(&mut self.keys).retain(|key| key.id != *id);
+    }
 }
 
 /// One key, asked for.

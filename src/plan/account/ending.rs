@@ -128,7 +128,7 @@ fn fate(seen: &Seen) -> Fate {
             told && !identity::is_older(seen, account),
             identity::may_be_managed(seen, account),
         ),
-        Remote::Absent | Remote::Unknown => (told, told || seen.object.spec.adopt),
+        Remote::Absent | Remote::Unknown => (told, told || identity::may_adopt(seen)),
     };
     // Without a grant nothing is done, not even taking away: who made it is only an annotation.
     let granted = !matches!(&seen.grant, Err(stop) if stop.reason == Reason::NotGranted);

@@ -6,6 +6,7 @@ use super::{Lookup, Maker, Object, Pins, Remote, Route, Seen, Step};
 use crate::api::conditions::Reason;
 use crate::api::{AccountOrigin, Management};
 use crate::plan::Stop;
+use crate::plan::grant::Adopt;
 use crate::plan::marker::digest;
 use crate::plan::port::{AccountId, Nature, RemoteAccount};
 use crate::plan::rotation::after;
@@ -25,8 +26,15 @@ pub(super) fn identify(seen: &Seen, route: &Route) -> Option<Step> {
 /// Whether the account may be changed: it is nobody's person, and was made for this ServiceAccount, or
 /// may be taken over.
 pub(super) fn may_be_managed(seen: &Seen, account: &RemoteAccount) -> bool {
-    let ours = || seen.object.spec.adopt || is_ours(seen, account);
+    let ours = || may_adopt(seen) || is_ours(seen, account);
     account.nature == Nature::Service && ours()
+}
+
+/// Whether an account that was there before may be taken over: also in the end, when a wish beyond the
+/// grant stands in the way of nothing else.
+pub(super) fn may_adopt(seen: &Seen) -> bool {
+    let refused = matches!(&seen.grant, Ok(grant) if grant.adopt == Adopt::Refused);
+    seen.object.spec.adopt && !refused
 }
 
 /// Whether the account was made for this ServiceAccount. Whoever may write a ServiceAccount may have

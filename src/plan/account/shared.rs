@@ -48,7 +48,7 @@ pub(super) fn step(seen: &Seen) -> Option<Step> {
 
 /// The first ApiKey of which there is a key that it cannot have made.
 fn suspect(seen: &Seen) -> Option<Uid> {
-    let mut keys = seen.list.iter().flat_map(|list| &list.keys);
+    let mut keys = seen.list.iter().flat_map(|list| list.keys.iter());
     keys.find_map(|key| another(seen, key))
 }
 

@@ -74,13 +74,16 @@ fn is_due_orphan(seen: &Seen, list: &List, key: &RemoteKey) -> bool {
 
 /// The keys on the account that are of our installation and that nobody has decided to keep.
 pub(super) fn left(seen: &Seen) -> impl Iterator<Item = &RemoteKey> {
-    seen.list.iter().flat_map(|list| &list.keys).filter(|key| {
-        let ours = match seen.claim.origin(key) {
-            Origin::Ours(marker) => !seen.census.keys.contains_key(&marker.uid),
-            Origin::Others | Origin::Foreign => false,
-        };
-        ours && !seen.pass.revoked.contains(&key.id) && !is_retained(seen, &key.id)
-    })
+    seen.list
+        .iter()
+        .flat_map(|list| list.keys.iter())
+        .filter(|key| {
+            let ours = match seen.claim.origin(key) {
+                Origin::Ours(marker) => !seen.census.keys.contains_key(&marker.uid),
+                Origin::Others | Origin::Foreign => false,
+            };
+            ours && !seen.pass.revoked.contains(&key.id) && !is_retained(seen, &key.id)
+        })
 }
 
 /// Whether a key was left on purpose, where that is granted: the note of it is an annotation, which
@@ -110,7 +113,7 @@ pub(super) fn kept(seen: &Seen) -> impl Iterator<Item = &RemoteKey> {
     let retained = |key: &&RemoteKey| is_retained(seen, &key.id);
     seen.list
         .iter()
-        .flat_map(|list| &list.keys)
+        .flat_map(|list| list.keys.iter())
         .filter(retained)
         .filter(alive)
 }

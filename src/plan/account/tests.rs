@@ -11,7 +11,7 @@ use crate::api::conditions::Reason;
 use crate::api::{AccountOrigin, ServiceAccountSpec, ServiceAccountStatus};
 use crate::plan::Stop;
 use crate::plan::fault::Retry;
-use crate::plan::grant::Allowance;
+use crate::plan::grant::{Adopt, Allowance};
 use crate::plan::key::{Finalizer, Freshness, Reach, Setback};
 use crate::plan::marker::{Installation, Marker, NamespaceHash};
 use crate::plan::port::{
@@ -137,7 +137,10 @@ impl Seen {
 
     /// Its keys were counted just now.
     fn listed(mut self, keys: Vec<RemoteKey>) -> Self {
-        self.list = Some(List { began: now(), keys });
+        self.list = Some(List {
+            began: now(),
+            keys: keys.into(),
+        });
         self.counted = Some(now());
         self
     }
@@ -505,7 +508,14 @@ fn keys_are_counted_by_whose_they_are() {
         .resident(UID, &["k-1"]);
     let step = plan(&seen).step;
     assert!(matches!(step, Step::Look { .. }), "{step:?}");
-    seen = fold(seen, &step, Done::Looked(List { began: now(), keys }));
+    seen = fold(
+        seen,
+        &step,
+        Done::Looked(List {
+            began: now(),
+            keys: keys.into(),
+        }),
+    );
     let Step::Record(status) = plan(&seen).step else {
         panic!("{:?}", plan(&seen).step)
     };
@@ -791,5 +801,20 @@ fn a_clock_that_is_wrong_makes_no_account_older() {
         assert!(living::keep(&seen).is_ok(), "{skew}, {made_at}");
         seen.remote = Remote::Found(remote_made_at(ago(152)));
         assert!(living::keep(&seen).is_err(), "{skew}");
+    }
+}
+
+#[test]
+fn a_wish_to_adopt_beyond_the_grant_ends_no_account() {
+    let spec = r#"{"adopt": true, "deletionPolicy": "Disable"}"#;
+    for (adopt, is_ended) in [(Adopt::Allowed, true), (Adopt::Refused, false)] {
+        let mut seen = seen(&json(spec)).pinned(Maker::Somebody);
+        seen.grant = Ok(Allowance {
+            adopt,
+            ..Allowance::default()
+        });
+        let seen = seen.found(remote_made_at(ago(62))).listed(vec![]);
+        let step = plan(&seen.deleting()).step;
+        assert_eq!(step != Step::Close, is_ended, "{adopt:?}: {step:?}");
     }
 }

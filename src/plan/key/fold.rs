@@ -73,7 +73,7 @@ pub fn fold(mut seen: Seen, step: &Step, done: Done) -> Seen {
 fn revoked(seen: &mut Seen, id: KeyId) {
     seen.freshness = Freshness::Cached;
     if let Some(list) = &mut seen.list {
-        list.keys.retain(|key| key.id != id);
+        list.drop_key(&id);
     }
     seen.pass.revoked.push(id);
     drop_unwanted(seen);

@@ -37,7 +37,7 @@ pub(super) fn list_knows(seen: &Seen, created_at: Timestamp) -> bool {
 pub(super) fn own(seen: &Seen) -> impl Iterator<Item = (&RemoteKey, Marker)> {
     list(seen)
         .into_iter()
-        .flat_map(|list| &list.keys)
+        .flat_map(|list| list.keys.iter())
         .filter_map(|key| {
             let marker = seen.claim.marker_of(key, &seen.object.uid)?;
             (!seen.pass.revoked.contains(&key.id)).then_some((key, marker))

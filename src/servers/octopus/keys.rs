@@ -1,5 +1,7 @@
 //! API keys. They are made and revoked; nothing else can be done to them.
 
+use std::sync::Arc;
+
 use http::Method;
 use serde_json::json;
 
@@ -23,7 +25,7 @@ impl Octopus {
         });
         Ok(List {
             began: pages.began,
-            keys,
+            keys: Arc::new(keys),
         })
     }
 
@@ -127,7 +129,7 @@ mod tests {
         let script = Script::new().json(&body);
         let list = script.client().keys(&user()).await.unwrap();
         assert_eq!(
-            list.keys,
+            *list.keys,
             [
                 RemoteKey {
                     id: KeyId::new("apikeys-3"),
@@ -267,7 +269,7 @@ mod tests {
             let script = Script::new().json(&json!({ "TotalResults": 1, "Items": [item] }));
             let list = script.client().keys(&user()).await;
             assert_eq!(list.is_ok(), fine, "{field}");
-            for key in list.into_iter().flat_map(|list| list.keys) {
+            for key in list.iter().flat_map(|list| list.keys.iter()) {
                 assert!(key.text.chars().count() <= 512);
                 assert!(field != "Purpose" || key.text.ends_with("x· ako1.a.b.c.1.d"));
             }

@@ -1,6 +1,6 @@
 //! Keys and accounts in good weather: made, listed, found, proven, ended.
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use apikey_operator::clock::{Clock as _, SystemClock};
 use apikey_operator::plan::port::{Fault, Nature};
 use jiff::SignedDuration;
@@ -17,7 +17,9 @@ pub(super) async fn a_new_key_is_listed_and_works<T: Twin>(stage: Stage<T>) -> a
     assert_eq!(minted.key.text, MARKER);
     let list = client.keys(&account.id).await?;
     ensure!(list.began >= asked_at && list.began <= SystemClock.now());
-    let [key] = list.keys.try_into().ok().context("one key")?;
+    let [key] = &list.keys[..] else {
+        bail!("not one key: {list:?}")
+    };
     assert_eq!((&key.id, key.text.as_str()), (&minted.key.id, MARKER));
     assert_eq!(
         (key.created_at, key.expires_at),
@@ -77,7 +79,7 @@ pub(super) async fn every_key_is_listed<T: Twin>(stage: Stage<T>) -> anyhow::Res
         listed.is_sorted_by(|a, b| a.created_at >= b.created_at),
         "newest first"
     );
-    let mut listed: Vec<_> = listed.into_iter().map(|key| key.id).collect();
+    let mut listed: Vec<_> = listed.iter().map(|key| key.id.clone()).collect();
     listed.sort();
     made.sort();
     assert_eq!(listed, made);

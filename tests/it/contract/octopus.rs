@@ -289,7 +289,7 @@ async fn a_key_may_not_live_too_long(stage: Stage<Octopus>) -> anyhow::Result<()
             "{why}"
         );
     }
-    assert_eq!(client.keys(&account.id).await?.keys, []);
+    assert!(client.keys(&account.id).await?.keys.is_empty());
     Ok(())
 }
 
@@ -336,7 +336,7 @@ async fn everything_works_under_a_directory(stage: Stage<Octopus>) -> anyhow::Re
     );
     assert_eq!(client.prove(&minted.value).await?.id, account.id);
     client.revoke(&account.id, &minted.key.id).await?;
-    assert_eq!(client.keys(&account.id).await?.keys, []);
+    assert!(client.keys(&account.id).await?.keys.is_empty());
     client.delete_account(&account.id).await?;
     let mut outside = stage.connection()?;
     outside.url = stage.listening.url();

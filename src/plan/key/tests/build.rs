@@ -79,6 +79,11 @@ pub(super) fn remote(n: u8, created_at: Timestamp) -> RemoteKey {
     }
 }
 
+/// The keys that the list at hand shows, to be changed.
+pub(super) fn shown(seen: &mut Seen) -> &mut Vec<RemoteKey> {
+    std::sync::Arc::make_mut(&mut seen.list.as_mut().unwrap().keys)
+}
+
 /// The n-th key as the Secret tells of it.
 pub(super) fn published(n: u8, created_at: Timestamp) -> Published {
     Published {
@@ -290,7 +295,8 @@ impl Case {
             keys: keys
                 .iter()
                 .map(|(n, age)| remote(*n, self.ago(*age)))
-                .collect(),
+                .collect::<Vec<_>>()
+                .into(),
         };
         self.with(|seen| seen.list = Some(list))
     }

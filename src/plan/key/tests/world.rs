@@ -249,7 +249,10 @@ impl World {
         let accepted = self.keys.iter().filter(|key| self.accepts(key));
         List {
             began: self.now,
-            keys: accepted.map(|key| key.remote.clone()).collect(),
+            keys: accepted
+                .map(|key| key.remote.clone())
+                .collect::<Vec<_>>()
+                .into(),
         }
     }
 

@@ -116,8 +116,8 @@ fn a_living_key() {
                     };
                     let other = Installation::parse("other").unwrap();
                     held.published.as_mut().unwrap().installation = other;
-                    let list = s.list.as_mut().unwrap();
-                    list.keys[0].text = list.keys[0].text.replace("here", "other");
+                    let keys = shown(s);
+                    keys[0].text = keys[0].text.replace("here", "other");
                 })
                 .recorded(),
             "Idle",

@@ -168,7 +168,7 @@ fn facts_from_before_a_list_or_a_revocation_are_read_again() {
     };
     let list = crate::plan::port::List {
         began: start(),
-        keys: Vec::new(),
+        keys: std::sync::Arc::default(),
     };
     let revoke = Step::Revoke {
         id: id(2),

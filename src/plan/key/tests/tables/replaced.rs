@@ -119,8 +119,8 @@ fn replaced_keys_and_strays() {
             two(days(9))
                 .retiring(1, -mins(1))
                 .with(|s| {
-                    let list = s.list.as_mut().unwrap();
-                    list.keys[0].text = "somebody's".to_owned();
+                    let keys = shown(s);
+                    keys[0].text = "somebody's".to_owned();
                 })
                 .live()
                 .recorded(),
@@ -209,9 +209,9 @@ fn replaced_keys_and_strays() {
                 .settled(2, days(1))
                 .list(secs(30), &[(1, days(9)), (3, days(9)), (2, days(1))])
                 .with(|s| {
-                    let list = s.list.as_mut().unwrap();
-                    list.keys[0].text = list.keys[0].text.replace("here", "there");
-                    list.keys[1].text = "by hand".to_owned();
+                    let keys = shown(s);
+                    keys[0].text = keys[0].text.replace("here", "there");
+                    keys[1].text = "by hand".to_owned();
                 })
                 .live()
                 .recorded(),
