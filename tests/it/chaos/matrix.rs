@@ -28,6 +28,8 @@ pub(super) fn tests() -> Vec<Test> {
         life("crash_before_in_a_whole_life", Life::Whole, before),
         life("crash_after_in_a_whole_life", Life::Whole, after),
         life("answer_lost_in_a_whole_life", Life::Whole, || Act::Lose),
+        life("crash_before_in_a_granted_life", Life::Granted, before),
+        life("crash_after_in_a_granted_life", Life::Granted, after),
         life("crash_before_in_a_rotating_life", Life::Rotating, before),
         life("crash_after_in_a_rotating_life", Life::Rotating, after),
         life("answer_lost_in_a_rotating_life", Life::Rotating, || {

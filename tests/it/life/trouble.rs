@@ -191,26 +191,15 @@ async fn credential(scene: Scene) -> Result<()> {
 
 /// A ClusterDeployServer with the default grant to the team.
 async fn shared(scene: &Scene) -> Result<()> {
-    let mut credential = manifests::credential(&scene.credential());
-    credential["metadata"]["namespace"] = json!(manifests::OWN);
+    let credential = manifests::cluster_credential(&scene.credential());
     scene.apply(&credential).await?;
-    let mut server = manifests::server();
-    server["kind"] = json!("ClusterDeployServer");
-    server["metadata"] = json!({"name": "shared"});
-    server["spec"]["grants"] = json!([{"namespaces": {"from": "Names", "names": [TEAM]}}]);
-    scene.apply(&server).await?;
+    scene.apply(&manifests::cluster_server()).await?;
     Ok(())
 }
 
 async fn grants(scene: Scene) -> Result<()> {
     shared(&scene).await?;
-    let of = |name: &str, more: Value| {
-        let reference = json!({"kind": "ClusterDeployServer", "name": "shared"});
-        let mut manifest = manifests::account(more);
-        manifest["spec"]["serverRef"] = reference;
-        manifest["metadata"]["name"] = json!(name);
-        manifest
-    };
+    let of = manifests::granted_account;
     let mine = of("ci", json!({}));
     scene.apply(&mine).await?;
     scene.until_ready(&Address::account("ci"), MINUTE).await?;
@@ -242,8 +231,8 @@ async fn grants(scene: Scene) -> Result<()> {
     // A namespace that loses its grant keeps its key, and gets no other.
     let address = key(&scene, "deploys", json!({})).await?;
     let none = json!({"spec": {"grants": []}});
-    let cluster = json!({"kind": "ClusterDeployServer", "metadata": {"name": "shared"}});
-    scene.patch(&Address::of(&cluster)?, none).await?;
+    let cluster = Address::of(&manifests::cluster_server())?;
+    scene.patch(&cluster, none).await?;
     scene.run(HOUR).await;
     ensure!(scene.says(&address, "Ready", "True"), "it lost its key");
     scene.apply(&manifests::key("more", json!({}))).await?;
@@ -259,8 +248,7 @@ async fn grants(scene: Scene) -> Result<()> {
 /// Somebody asks for more while his account is made.
 async fn changed_wish(scene: Scene) -> Result<()> {
     shared(&scene).await?;
-    let mut wish = manifests::account(json!({}));
-    wish["spec"]["serverRef"] = json!({"kind": "ClusterDeployServer", "name": "shared"});
+    let wish = manifests::granted_account("ci", json!({}));
     let address = Address::account("ci");
     let path = address.path();
     let read = Rule::once(Act::Hold(Moment::Before), move |call| {

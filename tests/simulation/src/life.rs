@@ -40,6 +40,9 @@ pub enum Life {
     /// The Secret was there before and is taken over; its key is replaced on request, is kept in the
     /// second slot, and a workload is restarted. In the end the Secret stays as it was found.
     Slotted,
+    /// The connection is of the whole cluster, and grants the team its own accounts; somebody in the
+    /// team asks for a key of another account all the while, and gets none.
+    Granted,
     /// The key is never replaced: it expires, its Secret goes, and then the ApiKey itself.
     Fleeting,
 }
@@ -103,11 +106,14 @@ impl Life {
                 scene.apply(&manifests::deployment(WORKLOAD)).await?;
                 scene.consume(TEAM, KEY, Habit::Slots, MINUTE * 2);
             }
+            Self::Granted => {
+                for manifest in [greedy(), loot()] {
+                    scene.apply(&manifest).await?;
+                }
+            }
             Self::Plain | Self::Bereft | Self::Fleeting => {}
         }
-        let mut server = manifests::server();
-        server["spec"]["resync"] = json!("5m");
-        let credential = manifests::credential(&scene.credential());
+        let [credential, server] = self.connection(&scene.credential());
         for manifest in [credential, server, self.account(), self.key()] {
             scene.apply(&manifest).await?;
         }
@@ -116,9 +122,23 @@ impl Life {
         Ok(())
     }
 
+    /// The connection and its credential.
+    fn connection(self, key: &str) -> [Value; 2] {
+        let (credential, mut server) = match self {
+            Self::Granted => (
+                manifests::cluster_credential(key),
+                manifests::cluster_server(),
+            ),
+            _ => (manifests::credential(key), manifests::server()),
+        };
+        server["spec"]["resync"] = json!("5m");
+        [credential, server]
+    }
+
     /// The ServiceAccount, as its manifest is.
     pub fn account(self) -> Value {
         manifests::account(match self {
+            Self::Granted => return manifests::granted_account("ci", json!({})),
             Self::Plain | Self::Bereft | Self::Slotted | Self::Fleeting => json!({}),
             Self::Whole => json!({
                 "octopus": {"teams": [{"name": "Deployers"}]},
@@ -131,7 +151,7 @@ impl Life {
     /// The ApiKey, as its manifest is.
     pub fn key(self) -> Value {
         let more = match self {
-            Self::Plain | Self::Whole | Self::Rotating | Self::Bereft => json!({}),
+            Self::Plain | Self::Whole | Self::Rotating | Self::Bereft | Self::Granted => json!({}),
             Self::Slotted => json!({
                 "secret": {"adopt": true, "keepPrevious": true},
                 "restart": [{"kind": "Deployment", "name": WORKLOAD}],
@@ -149,7 +169,7 @@ impl Life {
     /// The Secret holds a living key, and when the sweep has gone by, nothing else lives.
     async fn middle(self, scene: &Scene) -> Result<()> {
         match self {
-            Self::Plain => {}
+            Self::Plain | Self::Granted => {}
             Self::Whole => revoke_and_take_back(scene).await?,
             Self::Rotating => rotate_and_lose(scene).await?,
             Self::Bereft => delete_the_account(scene).await?,
@@ -176,11 +196,21 @@ impl Life {
 
     /// Everything is deleted at once; nothing is left.
     async fn end(self, scene: &Scene) -> Result<()> {
-        let all = [
-            Address::key(KEY),
-            Address::account("ci"),
-            Address::server("octopus"),
-        ];
+        let [credential, server] = self.connection("");
+        let mut all = vec![Address::key(KEY), Address::account("ci")];
+        if self == Self::Granted {
+            let loot = Address::of(&loot())?;
+            ensure!(
+                scene.reason(&loot) == "NotGranted",
+                "{}",
+                scene.reason(&loot)
+            );
+            let uid = scene.get(&loot).unwrap_or_default()["metadata"]["uid"].clone();
+            let made = scene.witness.made(uid.as_str().unwrap_or_default());
+            ensure!(made == 0, "{made} keys of another account were made");
+            all.extend([loot, Address::of(&greedy())?]);
+        }
+        all.push(Address::of(&server)?);
         for address in &all {
             if scene.get(address).is_some() {
                 scene.delete(address).await?;
@@ -208,18 +238,31 @@ impl Life {
         let account = accounts.account(ACCOUNT);
         let active = account.map(|account| account.is_active);
         let (wanted, wrong) = match self {
-            Self::Plain | Self::Bereft | Self::Slotted | Self::Fleeting => {
+            Self::Plain | Self::Bereft | Self::Slotted | Self::Fleeting | Self::Granted => {
                 (None, "the account is left")
             }
             Self::Whole => (Some(false), "the account should be disabled"),
             Self::Rotating => (Some(true), "the account should be as it was"),
         };
         ensure!(active == wanted, "{wrong}");
-        let credential = scene.get(&Address::secret(TEAM, "octopus-credential"));
+        let credential = scene.get(&Address::of(&credential)?);
         let finalizers = &credential.context("the credential is gone")?["metadata"]["finalizers"];
         ensure!(finalizers.is_null(), "the credential is held: {finalizers}");
         Ok(())
     }
+}
+
+/// A wish for somebody else's account.
+fn greedy() -> Value {
+    let wish = json!({"management": "Observed", "username": "bystander"});
+    manifests::granted_account("greedy", wish)
+}
+
+/// A wish for a key of it.
+fn loot() -> Value {
+    let mut key = manifests::key("loot", json!({}));
+    key["spec"]["serviceAccountRef"]["name"] = json!("greedy");
+    key
 }
 
 /// The name of the account on the server.

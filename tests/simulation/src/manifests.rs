@@ -193,6 +193,30 @@ pub fn server() -> Value {
     })
 }
 
+/// The Secret with the credential of a connection of the whole cluster.
+pub fn cluster_credential(key: &str) -> Value {
+    let mut credential = credential(key);
+    credential["metadata"]["namespace"] = json!(OWN);
+    credential
+}
+
+/// A connection of the whole cluster, with the default grant to the team.
+pub fn cluster_server() -> Value {
+    let mut server = server();
+    server["kind"] = json!("ClusterDeployServer");
+    server["metadata"] = json!({"name": "shared"});
+    server["spec"]["grants"] = json!([{"namespaces": {"from": "Names", "names": [TEAM]}}]);
+    server
+}
+
+/// An account of the team by the connection of the whole cluster.
+pub fn granted_account(name: &str, more: Value) -> Value {
+    let mut account = account(more);
+    account["metadata"]["name"] = json!(name);
+    account["spec"]["serverRef"] = json!({"kind": "ClusterDeployServer", "name": "shared"});
+    account
+}
+
 /// The team's account, with more in its spec.
 #[expect(
     clippy::needless_pass_by_value,
