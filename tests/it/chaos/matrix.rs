@@ -30,6 +30,10 @@ pub(super) fn tests() -> Vec<Test> {
         life("answer_lost_in_a_whole_life", Life::Whole, || Act::Lose),
         life("crash_before_in_a_granted_life", Life::Granted, before),
         life("crash_after_in_a_granted_life", Life::Granted, after),
+        life("crash_after_in_a_restored_life", Life::Restored, after),
+        life("crash_after_in_a_swapped_life", Life::Swapped, after),
+        life("crash_before_in_a_retained_life", Life::Retained, before),
+        life("crash_after_in_a_retained_life", Life::Retained, after),
         life("crash_before_in_a_rotating_life", Life::Rotating, before),
         life("crash_after_in_a_rotating_life", Life::Rotating, after),
         life("answer_lost_in_a_rotating_life", Life::Rotating, || {

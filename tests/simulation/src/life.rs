@@ -43,6 +43,12 @@ pub enum Life {
     /// The connection is of the whole cluster, and grants the team its own accounts; somebody in the
     /// team asks for a key of another account all the while, and gets none.
     Granted,
+    /// The deploy server is put back as it was before a rotation.
+    Restored,
+    /// The connection's credential becomes an administrator's for a while.
+    Swapped,
+    /// In the end key and Secret stay on purpose, and so does the account.
+    Retained,
     /// The key is never replaced: it expires, its Secret goes, and then the ApiKey itself.
     Fleeting,
 }
@@ -111,7 +117,7 @@ impl Life {
                     scene.apply(&manifest).await?;
                 }
             }
-            Self::Plain | Self::Bereft | Self::Fleeting => {}
+            _ => {}
         }
         let [credential, server] = self.connection(&scene.credential());
         for manifest in [credential, server, self.account(), self.key()] {
@@ -139,24 +145,25 @@ impl Life {
     pub fn account(self) -> Value {
         manifests::account(match self {
             Self::Granted => return manifests::granted_account("ci", json!({})),
-            Self::Plain | Self::Bereft | Self::Slotted | Self::Fleeting => json!({}),
             Self::Whole => json!({
                 "octopus": {"teams": [{"name": "Deployers"}]},
                 "deletionPolicy": "Disable",
             }),
             Self::Rotating => json!({"adopt": true}),
+            _ => json!({}),
         })
     }
 
     /// The ApiKey, as its manifest is.
     pub fn key(self) -> Value {
         let more = match self {
-            Self::Plain | Self::Whole | Self::Rotating | Self::Bereft | Self::Granted => json!({}),
+            Self::Retained => json!({"deletionPolicy": "Retain"}),
             Self::Slotted => json!({
                 "secret": {"adopt": true, "keepPrevious": true},
                 "restart": [{"kind": "Deployment", "name": WORKLOAD}],
             }),
             Self::Fleeting => json!({"lifetime": "2h", "ttlAfterFinished": "1h"}),
+            _ => json!({}),
         };
         let mut key = manifests::key(KEY, more);
         key["spec"]["rotation"] = match self {
@@ -169,7 +176,9 @@ impl Life {
     /// The Secret holds a living key, and when the sweep has gone by, nothing else lives.
     async fn middle(self, scene: &Scene) -> Result<()> {
         match self {
-            Self::Plain | Self::Granted => {}
+            Self::Plain | Self::Granted | Self::Retained => {}
+            Self::Restored => put_the_server_back(scene).await?,
+            Self::Swapped => lend_the_credential(scene).await?,
             Self::Whole => revoke_and_take_back(scene).await?,
             Self::Rotating => rotate_and_lose(scene).await?,
             Self::Bereft => delete_the_account(scene).await?,
@@ -220,29 +229,39 @@ impl Life {
             scene.until_gone(address, MENDED).await?;
         }
         scene.run(MINUTE).await;
-        ensure!(scene.living().is_empty(), "a key is left");
         let left = scene.get(&Address::secret(TEAM, KEY));
-        if self == Self::Slotted {
-            let left = left.context("the Secret is gone")?;
-            let found = hand_made();
-            ensure!(
-                left["data"] == json!({"other": found["data"]["other"]}),
-                "{left:#}"
-            );
-            let annotations = &left["metadata"]["annotations"];
-            ensure!(*annotations == found["metadata"]["annotations"], "{left:#}");
-        } else {
-            ensure!(left.is_none(), "the Secret is left");
+        let living = scene.living();
+        match self {
+            Self::Retained => {
+                let kept: Vec<_> = scene.published(TEAM, KEY).into_iter().collect();
+                ensure!(
+                    kept.len() == 1 && living == kept,
+                    "{living:?} live, not {kept:?}"
+                );
+            }
+            _ => ensure!(living.is_empty(), "a key is left"),
+        }
+        match self {
+            Self::Slotted => {
+                let left = left.context("the Secret is gone")?;
+                let found = hand_made();
+                ensure!(
+                    left["data"] == json!({"other": found["data"]["other"]}),
+                    "{left:#}"
+                );
+                let annotations = &left["metadata"]["annotations"];
+                ensure!(*annotations == found["metadata"]["annotations"], "{left:#}");
+            }
+            Self::Retained => ensure!(left.is_some(), "the Secret is gone"),
+            _ => ensure!(left.is_none(), "the Secret is left"),
         }
         let accounts = scene.twin.view();
         let account = accounts.account(ACCOUNT);
         let active = account.map(|account| account.is_active);
         let (wanted, wrong) = match self {
-            Self::Plain | Self::Bereft | Self::Slotted | Self::Fleeting | Self::Granted => {
-                (None, "the account is left")
-            }
             Self::Whole => (Some(false), "the account should be disabled"),
-            Self::Rotating => (Some(true), "the account should be as it was"),
+            Self::Rotating | Self::Retained => (Some(true), "the account should be as it was"),
+            _ => (None, "the account is left"),
         };
         ensure!(active == wanted, "{wrong}");
         let credential = scene.get(&Address::of(&credential)?);
@@ -339,6 +358,43 @@ async fn replaced(scene: &Scene, old: Option<String>) -> Result<()> {
     };
     scene.until("another key", MENDED, another).await?;
     Ok(())
+}
+
+/// The server is put back as it was before a rotation: the new key is gone, and the old one, which was
+/// revoked, lives again.
+async fn put_the_server_back(scene: &Scene) -> Result<()> {
+    scene.until_ready(&Address::key(KEY), MENDED).await?;
+    let backup = scene.twin.backup();
+    rotate(scene).await?;
+    scene.run(SWEPT).await;
+    let lost = held(scene);
+    for key in scene.living() {
+        scene.witness.outside(&key.id);
+    }
+    scene.twin.restore(backup);
+    replaced(scene, lost).await
+}
+
+/// The operator's own key is an administrator's for a while; then it is its own again.
+async fn lend_the_credential(scene: &Scene) -> Result<()> {
+    scene.until_ready(&Address::key(KEY), MENDED).await?;
+    let (own, admin, value) = scene.twin.look(|twin, _| {
+        let start = twin.start();
+        let (own, admin) = (start.operator.user.clone(), start.admin.user.clone());
+        (own, admin, start.operator.key.clone())
+    });
+    let key = scene.twin.look(|twin, now| twin.whose(now, &value));
+    let key = key.context("the operator has no key")?.id;
+    let give = |user: String| Change::GiveKey {
+        key: key.clone(),
+        user,
+    };
+    scene.twin.change(give(admin))?;
+    scene.run(MENDED).await;
+    scene.twin.change(give(own))?;
+    let server = Address::server("octopus");
+    scene.until_ready(&server, MENDED).await?;
+    rotate(scene).await
 }
 
 /// The key expires, its Secret goes, and an hour later its ApiKey.
