@@ -31,6 +31,7 @@ pub(super) fn tests() -> Vec<Test> {
         life("crash_before_in_a_granted_life", Life::Granted, before),
         life("crash_after_in_a_granted_life", Life::Granted, after),
         life("crash_after_in_a_restored_life", Life::Restored, after),
+        life("crash_after_and_put_back", Life::PutBack, after),
         life("crash_after_in_a_swapped_life", Life::Swapped, after),
         life("crash_before_in_a_retained_life", Life::Retained, before),
         life("crash_after_in_a_retained_life", Life::Retained, after),

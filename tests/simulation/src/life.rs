@@ -45,6 +45,8 @@ pub enum Life {
     Granted,
     /// The deploy server is put back as it was before a rotation.
     Restored,
+    /// The cluster is put back as it was before a rotation, and a person sorts out what is whose.
+    PutBack,
     /// The connection's credential becomes an administrator's for a while.
     Swapped,
     /// In the end key and Secret stay on purpose, and so does the account.
@@ -178,6 +180,7 @@ impl Life {
         match self {
             Self::Plain | Self::Granted | Self::Retained => {}
             Self::Restored => put_the_server_back(scene).await?,
+            Self::PutBack => put_the_cluster_back(scene).await?,
             Self::Swapped => lend_the_credential(scene).await?,
             Self::Whole => revoke_and_take_back(scene).await?,
             Self::Rotating => rotate_and_lose(scene).await?,
@@ -373,6 +376,24 @@ async fn put_the_server_back(scene: &Scene) -> Result<()> {
     }
     scene.twin.restore(backup);
     replaced(scene, lost).await
+}
+
+/// The cluster is put back as it was before a rotation. The new key looks like a copy's then: a person
+/// has the key replaced, and takes the note of it off.
+async fn put_the_cluster_back(scene: &Scene) -> Result<()> {
+    scene.until_ready(&Address::key(KEY), MENDED).await?;
+    scene.run(SWEPT).await;
+    let objects = scene.snapshot();
+    rotate(scene).await?;
+    scene.run(SWEPT).await;
+    scene.put_back(&objects);
+    scene.run(SWEPT).await;
+    let ask = json!({"metadata": {"annotations": {"apikeys.dev/rotate": "after all"}}});
+    let first = held(scene);
+    scene.patch(&Address::key(KEY), ask).await?;
+    replaced(scene, first).await?;
+    let note = json!({"metadata": {"annotations": {"apikeys.dev/identity-shared": null}}});
+    scene.patch(&Address::account("ci"), note).await.map(drop)
 }
 
 /// The operator's own key is an administrator's for a while; then it is its own again.

@@ -55,6 +55,8 @@ pub enum Trouble {
     WipeAccount,
     /// An operator's watches show nothing new of this resource for so many seconds.
     Blind(&'static str, &'static str, u64),
+    /// An operator's watch of this resource misses what changes next.
+    Lose(&'static str, &'static str),
     /// The clock of an operator's machine is set so many seconds ahead, or back.
     Jump(&'static str, i64),
     /// No Secret can be written for so many seconds.
@@ -209,6 +211,7 @@ impl Schedule {
             .await?;
         scene.apply(&server).await?;
         scene.apply(&manifests::account(json!({}))).await?;
+        scene.apply(&observer()).await?;
         for name in KEYS {
             scene.apply(&manifest(name)).await?;
             for habit in [Habit::Once, Habit::Again, Habit::Slots] {
@@ -275,6 +278,10 @@ fn trouble(dice: &mut StdRng) -> Trouble {
             let resource = WATCHED.choose(dice).copied().unwrap_or(WATCHED[0]);
             Trouble::Blind(leader, resource, seconds(dice, 300))
         }
+        7 if dice.random_bool(0.2) => {
+            let resource = WATCHED.choose(dice).copied().unwrap_or(WATCHED[0]);
+            Trouble::Lose(leader, resource)
+        }
         7 if dice.random_bool(0.3) => Trouble::Compact,
         7 if dice.random_bool(0.4) => Trouble::WipeAccount,
         7 if dice.random_bool(0.5) => Trouble::Jump(leader, dice.random_range(-55..55)),
@@ -314,8 +321,21 @@ pub(crate) fn act(dice: &mut StdRng) -> Act {
     }
 }
 
+/// One of the ApiKeys uses the account through a ServiceAccount that only observes it.
 fn manifest(name: &str) -> Value {
-    manifests::key(name, json!({"rotation": {"overlap": "20m"}}))
+    let mut key = manifests::key(name, json!({"rotation": {"overlap": "20m"}}));
+    if name == KEYS[2] {
+        key["spec"]["serviceAccountRef"]["name"] = json!("observer");
+    }
+    key
+}
+
+/// Another ServiceAccount on the same account.
+fn observer() -> Value {
+    let mut account =
+        manifests::account(json!({"management": "Observed", "username": "team-a.ci"}));
+    account["metadata"]["name"] = json!("observer");
+    account
 }
 
 impl Trouble {
@@ -355,6 +375,12 @@ impl Trouble {
                     sleep(Duration::from_secs(seconds)).await;
                     api.release(who, resource);
                 });
+            }
+            Self::Lose(who, resource) => {
+                let version = scene.world.api.store(|store| store.version());
+                for missed in 1..4 {
+                    scene.world.api.lose(who, resource, version + missed);
+                }
             }
             Self::Jump(who, seconds) => scene.jump(who, SignedDuration::from_secs(*seconds)),
             Self::Quota(seconds) => {
@@ -442,6 +468,8 @@ impl Deed {
 async fn mend(scene: &Scene) -> Result<()> {
     scene.twin.clear_faults();
     scene.world.api.store(|store| store.lift(QUOTA));
+    // Whoever has missed something reads it all anew.
+    scene.compact();
     for leader in LEADERS {
         scene.wake(leader);
         for resource in WATCHED {
@@ -499,7 +527,11 @@ async fn settle(scene: &Scene) -> Result<()> {
 /// Everything is deleted at once, and nothing is left.
 async fn leave(scene: &Scene) -> Result<()> {
     let keys = KEYS.map(Address::key);
-    let others = [Address::account("ci"), Address::server("octopus")];
+    let others = [
+        Address::account("ci"),
+        Address::account("observer"),
+        Address::server("octopus"),
+    ];
     let all: Vec<_> = keys.iter().chain(&others).collect();
     for address in &all {
         if scene.get(address).is_some() {
