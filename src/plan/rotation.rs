@@ -227,6 +227,16 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_replaced_before_it_ends_whatever_is_asked() {
+        let made = Timestamp::UNIX_EPOCH;
+        for before in [Before::Period(SignedDuration::ZERO), Before::Percent(0)] {
+            let due = due(made, made + DAY * 20, Some(before), "uid");
+            assert!(due.from <= made + DAY * 19, "{due:?}");
+            assert!(due.at_last < made + DAY * 20, "{due:?}");
+        }
+    }
+
+    #[test]
     fn a_key_is_never_replaced_in_the_first_part_of_its_life() {
         let made = Timestamp::UNIX_EPOCH;
         for before in [

@@ -818,3 +818,21 @@ fn a_wish_to_adopt_beyond_the_grant_ends_no_account() {
         assert_eq!(step != Step::Close, is_ended, "{adopt:?}: {step:?}");
     }
 }
+
+#[test]
+fn api_keys_are_counted_again_before_what_a_last_look_shows_is_revoked() {
+    let going = seen(&json("{}")).pinned(Maker::Us);
+    let going = going.found(remote("team-a.ci")).deleting();
+    let step = plan(&going).step;
+    assert!(matches!(step, Step::Look { .. }), "{step:?}");
+    let keys = |keys: Vec<RemoteKey>| {
+        let list = List {
+            began: now(),
+            keys: keys.into(),
+        };
+        plan(&fold(going.clone(), &step, Done::Looked(list))).step
+    };
+    // Its ApiKey may have been made after the others were counted.
+    assert_eq!(keys(vec![key("k-1", "unknown", ago(0))]), Step::Census);
+    assert!(matches!(keys(vec![]), Step::Delete(_)));
+}
