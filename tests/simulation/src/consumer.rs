@@ -54,7 +54,7 @@ pub(crate) async fn consume(
             continue;
         }
         value = None;
-        let excused = scene.witness.may_refuse(&key);
+        let excused = scene.witness.excuse(&key).is_some();
         match habit {
             Habit::Once if !excused => scene.complain(format!(
                 "a consumer who read Secret {secret} once is refused"
@@ -72,7 +72,7 @@ async fn slots(scene: &Scene, namespace: &str, secret: &str) {
     };
     for key in [previous_of(&read), key_of(&read)].into_iter().flatten() {
         if use_it(scene, &key).await == Some(StatusCode::UNAUTHORIZED)
-            && !scene.witness.may_refuse(&key)
+            && scene.witness.excuse(&key).is_none()
         {
             scene.complain(format!(
                 "a slot of Secret {secret} holds a key that is refused"
@@ -85,7 +85,7 @@ async fn slots(scene: &Scene, namespace: &str, secret: &str) {
 async fn again(scene: &Scene, namespace: &str, secret: &str, value: Option<String>) {
     let Some(key) = value else { return };
     let refused = use_it(scene, &key).await == Some(StatusCode::UNAUTHORIZED);
-    if refused && !scene.witness.may_refuse(&key) && wanted(scene, namespace, secret) {
+    if refused && scene.witness.excuse(&key).is_none() && wanted(scene, namespace, secret) {
         scene.complain(format!(
             "a consumer who reads Secret {secret} again is refused again"
         ));

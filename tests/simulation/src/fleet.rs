@@ -23,6 +23,7 @@ use crate::manifests::{self, Address, TEAM, key_of};
 use crate::scene::{OPERATOR, Scene, play};
 use crate::schedule::{Counts, Deed, act, fault};
 use crate::script::Rule;
+use crate::witness::Death;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -301,7 +302,7 @@ async fn once_per_overlap(scene: &Scene, secret: &str, log: &Log) {
             log.count(|log| &log.uses);
             if answer == Some(StatusCode::UNAUTHORIZED) {
                 // Some keys were ended by hand, or with their ApiKey.
-                if scene.witness.may_refuse(&value) {
+                if scene.witness.excuse(&value) == Some(Death::Ended) {
                     break;
                 }
                 log.count(|log| &log.refused);

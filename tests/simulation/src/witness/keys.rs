@@ -7,7 +7,7 @@ use apikey_operator::plan::record::Uid;
 use jiff::{SignedDuration, Timestamp};
 use testbed::twins::octopus::{KeyView, Life};
 
-use super::{ATTEMPT, End, Held, Look, Memory, ORDINARY, Ours, SLACK, token};
+use super::{ATTEMPT, Death, End, Held, Look, Memory, ORDINARY, Ours, SLACK, token};
 
 impl Memory {
     /// Takes note of keys that were not there before.
@@ -22,6 +22,7 @@ impl Memory {
                         marker,
                         view: key.clone(),
                         gone: None,
+                        death: None,
                     };
                     self.ours.entry(key.id.clone()).or_insert(ours);
                 }
@@ -44,11 +45,12 @@ impl Memory {
             .map(|(id, _)| id.clone())
             .collect();
         for id in newly {
-            if let Err(why) = self.may_die(&id, look.now) {
+            let death = self.may_die(&id, look.now);
+            if let Err(why) = &death {
                 look.wrong(format!("key {id} was revoked {why}"));
             }
             if let Some(key) = self.ours.get_mut(&id) {
-                key.gone = Some(look.now);
+                (key.gone, key.death) = (Some(look.now), death.ok());
             }
         }
         self.others.retain(|id, key| {
@@ -137,10 +139,10 @@ impl Memory {
         }
     }
 
-    /// Whether a key may die now, and why not.
-    pub(super) fn may_die(&self, id: &str, now: Timestamp) -> Result<(), String> {
+    /// Why a key may die now, or why not.
+    fn may_die(&self, id: &str, now: Timestamp) -> Result<Death, String> {
         let Some(key) = self.ours.get(id) else {
-            return Ok(());
+            return Ok(Death::Ended);
         };
         let uid = key.marker.uid.as_str();
         let Some(wanted) = self
@@ -148,14 +150,14 @@ impl Memory {
             .get(uid)
             .filter(|wanted| wanted.end == End::Lives)
         else {
-            return Ok(());
+            return Ok(Death::Ended);
         };
         if key.has_expired(now) || self.outside.contains(id) || self.is_pardoned(uid, now) {
-            return Ok(());
+            return Ok(Death::Ended);
         }
         let mut held = self.held.iter().filter(|held| held.uid == uid);
         let Some(last) = held.clone().rev().find(|held| held.key == id) else {
-            return Ok(());
+            return Ok(Death::Ended);
         };
         let Some(until) = last.until else {
             return Err("though the Secret holds it".to_owned());
@@ -168,21 +170,28 @@ impl Memory {
         if now + SLACK < promised {
             return Err(format!("before {promised}, when its overlap ends"));
         }
-        Ok(())
+        Ok(Death::Replaced)
     }
 
-    /// Whether a consumer who has read what a Secret held may be refused now: it was revoked as it may
-    /// be, or has expired after it was replaced in time.
-    pub(super) fn may_refuse(&self, held: &Held, now: Timestamp) -> bool {
-        let expired = self.ours.get(&held.key).filter(|key| key.has_expired(now));
-        let renews = self
-            .wanted
-            .get(&held.uid)
-            .is_some_and(|wanted| wanted.end == End::Lives && wanted.renews);
+    /// Why a consumer who has read what a Secret held may be refused now: it ended as it might, or has
+    /// expired after it was replaced in time.
+    pub(super) fn excuse(&self, held: &Held, now: Timestamp) -> Option<Death> {
+        let Some(key) = self.ours.get(&held.key) else {
+            return Some(Death::Ended);
+        };
+        if key.gone.is_some() {
+            return key.death;
+        }
+        let wanted = self.wanted.get(&held.uid);
+        let renews = wanted.is_some_and(|wanted| wanted.end == End::Lives && wanted.renews);
         let excused = self.outside.contains(&held.key) || self.is_pardoned(&held.uid, now);
-        match expired.and_then(|key| key.view.expires) {
-            Some(end) if renews && !excused => held.until.is_some_and(|until| until < end),
-            _ => self.may_die(&held.key, now).is_ok(),
+        match key.view.expires.filter(|end| *end <= now) {
+            Some(end) if renews && !excused => held
+                .until
+                .is_some_and(|until| until < end)
+                .then_some(Death::Replaced),
+            Some(_) => Some(Death::Ended),
+            None => self.may_die(&held.key, now).ok(),
         }
     }
 

@@ -116,6 +116,17 @@ struct Ours {
     view: KeyView,
     /// Since when the server does not know it any more.
     gone: Option<Timestamp>,
+    /// Why it was allowed to go, if it was.
+    death: Option<Death>,
+}
+
+/// Why a key was allowed to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Death {
+    /// It was replaced, and its overlap was over.
+    Replaced,
+    /// It was ended: with its ApiKey, by hand, by its expiry, or before anybody had it.
+    Ended,
 }
 
 /// What a Secret held.
@@ -261,14 +272,11 @@ impl Witness {
             .collect()
     }
 
-    /// Whether a consumer who has read this value may be refused now.
-    pub fn may_refuse(&self, value: &str) -> bool {
+    /// Why a consumer who has read this value may be refused now, if he may.
+    pub fn excuse(&self, value: &str) -> Option<Death> {
         let memory = self.memory();
-        let now = self.clock.now();
-        let Some(held) = memory.held.iter().find(|held| held.value == value) else {
-            return false;
-        };
-        memory.may_refuse(held, now)
+        let held = memory.held.iter().find(|held| held.value == value)?;
+        memory.excuse(held, self.clock.now())
     }
 
     /// How many keys of an ApiKey were ever made.
