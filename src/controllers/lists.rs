@@ -2,8 +2,8 @@
 //!
 //! Invariant: a list carries the time at which it began, and whoever asks says how new it must be;
 //! while one list is under way, others wait for it, and share what came of it, instead of asking the
-//! server again. However many keys the accounts of a server have, so many are kept and no more: a list
-//! that does not fit is passed on, and asked for anew next time.
+//! server again. Only so much is kept of what a server says: a list that does not fit is passed on, and
+//! asked for anew next time.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,8 +15,9 @@ use crate::clock::Clock;
 use crate::plan::port::{AccountId, Fault, KeyId, List};
 use crate::servers::Turns;
 
-/// How many keys of all accounts of a connection are kept: some ten MiB, however hostile the server.
-const MOST_KEPT: usize = 20_000;
+/// How much of all lists of a connection is kept, in bytes: those of some hundred thousand keys of an
+/// honest server, and no more of a hostile one.
+const MOST_KEPT: usize = 32 * 1024 * 1024;
 
 /// The newest list of each account of one connection. Connections share none: what a server says
 /// of itself could be another one's name.
@@ -62,23 +63,34 @@ impl Lists {
             return Err(fault);
         }
         let came = fetch(line, account, clock).await;
-        let mut all = self.known();
-        let kept: usize = all
-            .iter()
-            .filter(|(other, _)| *other != account)
-            .filter_map(|(_, known)| Some(known.newest.as_ref()?.keys.len()))
-            .sum();
-        let known = all.entry(account.clone()).or_default();
         match &came {
-            Ok(list) => {
-                *known = Known {
-                    newest: Some(list.clone()).filter(|list| kept + list.keys.len() <= MOST_KEPT),
-                    failed: None,
-                }
+            Ok(list) => self.remember(account, list),
+            Err(fault) => {
+                self.known().entry(account.clone()).or_default().failed =
+                    Some((clock.now(), fault.clone()));
             }
-            Err(fault) => known.failed = Some((clock.now(), fault.clone())),
         }
         came
+    }
+
+    /// Keeps a list, if it fits beside those of the other accounts.
+    fn remember(&self, account: &AccountId, list: &List) {
+        let mut known = self.known();
+        let others: usize = known
+            .iter()
+            .filter(|(other, _)| *other != account)
+            .filter_map(|(_, known)| known.newest.as_ref())
+            .map(List::size)
+            .sum();
+        let fits = others + list.size() <= MOST_KEPT;
+        let newest = fits.then(|| list.clone());
+        known.insert(
+            account.clone(),
+            Known {
+                newest,
+                failed: None,
+            },
+        );
     }
 
     /// Why a list could not be had that somebody waited for since then.
@@ -122,4 +134,43 @@ async fn fetch(line: &Line, account: &AccountId, clock: &dyn Clock) -> Result<Li
     // An answer of another server than the pinned one says nothing about our keys.
     line.is_still_there().await?;
     Ok(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::port::RemoteKey;
+
+    /// A list of so many MiB.
+    fn list(size: usize) -> List {
+        let key = RemoteKey {
+            id: KeyId::new("k"),
+            text: "x".repeat(1024 * 1024),
+            created_at: Timestamp::UNIX_EPOCH,
+            expires_at: None,
+        };
+        List {
+            began: Timestamp::UNIX_EPOCH,
+            keys: Arc::new(vec![key; size]),
+        }
+    }
+
+    #[test]
+    fn no_more_is_kept_than_fits() {
+        let lists = Lists::default();
+        let [one, other] = ["one", "other"].map(AccountId::new);
+        for (account, size, kept) in [
+            (&one, 20, true),
+            (&other, 15, false),
+            (&other, 10, true),
+            // What it replaces does not count.
+            (&one, 21, true),
+            (&one, 40, false),
+            (&other, 30, true),
+        ] {
+            lists.remember(account, &list(size));
+            assert_eq!(lists.at_hand(account).is_some(), kept, "{account}, {size}");
+        }
+        assert!(lists.at_hand(&one).is_none());
+    }
 }

@@ -217,6 +217,13 @@ pub struct List {
 }
 
 impl List {
+    /// About how much room it takes, in bytes.
+    pub fn size(&self) -> usize {
+        let texts = |key: &RemoteKey| key.id.as_str().len() + key.text.len();
+        let room = |key| size_of::<RemoteKey>() + texts(key);
+        self.keys.iter().map(room).sum()
+    }
+
     /// Shows a key no more.
     pub fn drop_key(&mut self, id: &KeyId) {
         Arc::make_mut(&mut self.keys).retain(|key| key.id != *id);

@@ -123,9 +123,9 @@ pub struct Due {
 }
 
 /// When a key that lives from `created_at` to `expires_at` is replaced: `before` its end, by default
-/// a third of its life, never more than half of it nor less than a twentieth, and earlier by up to a tenth of that, spread by
-/// `seed` (a uid): a fleet that was made in one minute is not replaced in one. For the last quarter
-/// of that time windows are not waited for.
+/// a third of its life, never more than half of it nor less than a twentieth, and earlier by up to a
+/// tenth of that, spread by `seed` (a uid): a fleet that was made in one minute is not replaced in one.
+/// For the last quarter of that time windows are not waited for.
 pub fn due(
     created_at: Timestamp,
     expires_at: Timestamp,

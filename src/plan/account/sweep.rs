@@ -90,14 +90,18 @@ pub(super) fn left(seen: &Seen) -> impl Iterator<Item = &RemoteKey> {
 /// anybody may write who may write the ServiceAccount.
 fn is_retained(seen: &Seen, id: &KeyId) -> bool {
     let refused = matches!(&seen.grant, Ok(grant) if grant.retain == Retain::Refused);
-    !refused && retained(&seen.object).contains(id)
+    let Object { pins, .. } = &seen.object;
+    let mirrored = || {
+        mirrored(&seen.object)
+            .iter()
+            .any(|known| known == id.as_str())
+    };
+    !refused && (pins.retained.contains(id) || mirrored())
 }
 
-/// The keys that were left on purpose. `kubectl replace` drops the note of them with the account's pin,
-/// and status still tells.
+/// The keys that were left on purpose.
 pub(super) fn retained(object: &Object) -> BTreeSet<KeyId> {
-    let mirrored = object.status.retained.iter().map(KeyId::new);
-    let mirrored = mirrored.filter(|_| object.pins.account.is_none());
+    let mirrored = mirrored(object).iter().map(KeyId::new);
     object
         .pins
         .retained
@@ -105,6 +109,14 @@ pub(super) fn retained(object: &Object) -> BTreeSet<KeyId> {
         .cloned()
         .chain(mirrored)
         .collect()
+}
+
+/// What status tells of them: `kubectl replace` drops the note of them with the account's pin.
+fn mirrored(object: &Object) -> &[String] {
+    match object.pins.account {
+        Some(_) => &[],
+        None => &object.status.retained,
+    }
 }
 
 /// The retained keys that still live.

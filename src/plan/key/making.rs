@@ -103,13 +103,19 @@ fn permitted(seen: &Seen, need: Need) -> Result<(), Stop> {
         return Err(clipped.unwrap_or_else(|| Stop::plain(Reason::LifetimeClipped)));
     }
     if let Some(until) = paced(seen, need).filter(|until| seen.now < *until) {
-        let until = crate::api::time(until).0;
-        let why = if adrift(seen) > 0 {
-            "Keys were made again and again of which no usable answer came, and they still live: the next is made at {until}. Look what stands between the operator and the server."
+        let (what, fix) = if adrift(seen) > 0 {
+            (
+                "Keys were made again and again of which no usable answer came, and they still live",
+                "Look what stands between the operator and the server.",
+            )
         } else {
-            "The key was lost again and again, and the lost ones still live through their overlap: the next is made at {until}. Find out who deletes the Secret; setting spec.revoked to true and back to false ends them all and makes a new one at once."
+            (
+                "The key was lost again and again, and the lost ones still live through their overlap",
+                "Find out who deletes the Secret; setting spec.revoked to true and back to false ends them all and makes a new one at once.",
+            )
         };
-        let why = why.replace("{until}", &until.to_string());
+        let until = crate::api::time(until).0;
+        let why = format!("{what}: the next is made at {until}. {fix}");
         return Err(Stop::new(Reason::Minting, why));
     }
     let waiting = keys::in_secret(seen);
