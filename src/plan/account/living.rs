@@ -52,6 +52,7 @@ pub(super) fn keep(seen: &Seen) -> Result<Option<Step>, Stop> {
         // `kubectl replace` drops it.
         return Ok(Some(Step::Pin(seen.object.pins.clone())));
     }
+    unrivalled(seen)?;
     if seen.object.pins.account.is_none() {
         return claim(seen, route).map(Some);
     }
@@ -68,14 +69,18 @@ pub(super) fn keep(seen: &Seen) -> Result<Option<Step>, Stop> {
     }
 }
 
-fn conflict(rival: &str) -> Stop {
-    Stop::new(
+/// That no other ServiceAccount managed the account first.
+fn unrivalled(seen: &Seen) -> Result<(), Stop> {
+    let Some(rival) = &seen.rival else {
+        return Ok(());
+    };
+    Err(Stop::new(
         Reason::AccountConflict,
         format!(
             "ServiceAccount {rival} manages this account already. {}",
             Reason::AccountConflict.fix()
         ),
-    )
+    ))
 }
 
 /// What stands against this account whatever the server says.
@@ -89,9 +94,7 @@ fn permitted(seen: &Seen, route: &Route) -> Result<(), Stop> {
     {
         return Err(Stop::plain(Reason::IdentityChanged));
     }
-    seen.rival
-        .as_ref()
-        .map_or(Ok(()), |rival| Err(conflict(rival)))
+    Ok(())
 }
 
 fn not_supported_yet(spec: &ServiceAccountSpec) -> Option<&'static str> {
@@ -173,6 +176,7 @@ fn going(seen: &Seen) -> Option<Stop> {
 fn stands(seen: &Seen) -> Result<(), Stop> {
     let route = seen.connection.as_ref().map_err(Clone::clone)?;
     permitted(seen, route)?;
+    unrivalled(seen)?;
     let Remote::Found(account) = &seen.remote else {
         return mint_stop(seen).map_or(Ok(()), Err);
     };

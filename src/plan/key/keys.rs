@@ -170,10 +170,10 @@ pub(super) fn complete(seen: &Seen, intent: &Intent) -> bool {
     published || recorded || seen.settled.as_ref() == Some(&intent.nonce)
 }
 
-/// The one whose turn it is: after each failure another, so that one that cannot be revoked shields no
-/// other.
+/// The one whose turn it is, so that one that cannot be revoked shields no other: after every other
+/// failure the next, as between two of them something else may be tried.
 pub(super) fn in_turn<T>(seen: &Seen, mut keys: Vec<T>) -> Option<T> {
-    let turn = usize::try_from(seen.object.status.failures).unwrap_or_default();
+    let turn = usize::try_from(seen.object.status.failures / 2).unwrap_or_default();
     let turn = turn.checked_rem(keys.len())?;
     Some(keys.swap_remove(turn))
 }

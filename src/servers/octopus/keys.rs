@@ -261,7 +261,7 @@ mod tests {
                 json!({ "Hint": "API-ABC", "More": [0, { "a": 0 }] }),
                 true,
             ),
-            ("ApiKey", json!("API-XXXX"), true),
+            ("ApiKey", json!("API-ABCD"), true),
         ];
         for (field, value, fine) in table {
             let mut item = listed(1);

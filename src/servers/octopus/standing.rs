@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn lists_of_before_2020_6_have_no_hint() {
-        for old in [json!(null), json!("API-XXXX")] {
+        for old in [json!(null), json!("API-ABCD")] {
             let mut key = key("apikeys-1", &Value::Null, None);
             key["ApiKey"] = old;
             let key: ListedKey = serde_json::from_value(key).unwrap();

@@ -44,27 +44,30 @@ fn clipped(scene: &Scene, address: &Address) -> Result<()> {
     Ok(())
 }
 
+/// A first key waits as long as more is asked for than is allowed, and is made of what is.
+async fn waits_for_less(scene: &Scene, allowed: &str) -> Result<Address> {
+    scene
+        .apply(&manifests::key("deploys", json!({"lifetime": "20d"})))
+        .await?;
+    let address = Address::key("deploys");
+    scene.run(HOUR).await;
+    let reason = scene.reason(&address);
+    ensure!(reason == "PolicyViolation", "{reason}");
+    ensure!(mints(scene) == 0, "a key was asked for");
+    scene
+        .patch(&address, json!({"spec": {"lifetime": allowed}}))
+        .await?;
+    scene.until_ready(&address, MINUTE).await?;
+    Ok(address)
+}
+
 async fn policy(scene: Scene) -> Result<()> {
     ground(&scene).await?;
     let server = Address::server("octopus");
     let limit = json!({"spec": {"keyPolicy": {"maxLifetime": "10d"}}});
     scene.patch(&server, limit).await?;
     scene.run(MINUTE).await;
-    scene
-        .apply(&manifests::key("deploys", json!({"lifetime": "20d"})))
-        .await?;
-    let address = Address::key("deploys");
-    scene.run(HOUR).await;
-    ensure!(
-        scene.reason(&address) == "PolicyViolation",
-        "{}",
-        scene.reason(&address)
-    );
-    ensure!(mints(&scene) == 0, "a key was asked for");
-    scene
-        .patch(&address, json!({"spec": {"lifetime": "9d"}}))
-        .await?;
-    scene.until_ready(&address, MINUTE).await?;
+    let address = waits_for_less(&scene, "9d").await?;
     // A policy that comes later shortens the next key, and stops none.
     let limit = json!({"spec": {"keyPolicy": {"maxLifetime": "4d"}}});
     scene.patch(&server, limit).await?;
@@ -83,21 +86,7 @@ async fn servers_policy(scene: Scene) -> Result<()> {
     };
     scene.twin.change(limit(7))?;
     ground(&scene).await?;
-    scene
-        .apply(&manifests::key("deploys", json!({"lifetime": "20d"})))
-        .await?;
-    let address = Address::key("deploys");
-    scene.run(HOUR).await;
-    ensure!(
-        scene.reason(&address) == "PolicyViolation",
-        "{}",
-        scene.reason(&address)
-    );
-    ensure!(mints(&scene) == 0, "a key was asked for");
-    scene
-        .patch(&address, json!({"spec": {"lifetime": "6d"}}))
-        .await?;
-    scene.until_ready(&address, MINUTE).await?;
+    let address = waits_for_less(&scene, "6d").await?;
     scene.consume(TEAM, "deploys", Habit::Once, HOUR);
     let up_to_date = |scene: &Scene| scene.says(&address, "UpToDate", "True");
     ensure!(up_to_date(&scene), "clipped, and nothing clips it");

@@ -68,19 +68,23 @@ async fn lands_in_vain(scene: &Scene, late: &Ticket, at: &Address) -> Result<()>
     Ok(())
 }
 
-/// The key is taken back, and wanted again.
-async fn secret_made_anew(scene: Scene) -> Result<()> {
-    one_key(&scene, "20m").await?;
-    let unpublish = hold(&scene, A, UNPUBLISH);
-    revoked(&scene, true).await?;
-    let unpublish = paused(&scene, unpublish).await;
+/// The key is taken back by A in this step, by B at last, and wanted again.
+async fn taken_back(scene: &Scene, step: Step) -> Result<()> {
+    let unpublish = hold(scene, A, step);
+    revoked(scene, true).await?;
+    let unpublish = paused(scene, unpublish).await;
     scene.start(B);
     let ended = |scene: &Scene| scene.living().is_empty() && scene.reason(&key()) == "Revoked";
     scene.until("B has ended it", MINUTE, ended).await?;
-    revoked(&scene, false).await?;
-    lands(&scene, None).await?;
-    lands_in_vain(&scene, &unpublish, &secret()).await?;
-    settles(&scene).await
+    revoked(scene, false).await?;
+    lands(scene, None).await?;
+    lands_in_vain(scene, &unpublish, &secret()).await?;
+    settles(scene).await
+}
+
+async fn secret_made_anew(scene: Scene) -> Result<()> {
+    one_key(&scene, "20m").await?;
+    taken_back(&scene, UNPUBLISH).await
 }
 
 /// It is wanted again before anybody has done anything, and is replaced.
@@ -112,16 +116,7 @@ async fn taken_over_anew(scene: Scene) -> Result<()> {
     let adopt = json!({"secret": {"adopt": true}});
     scene.apply(&manifests::key(KEY, adopt)).await?;
     scene.until_ready(&key(), MINUTE).await?;
-    let unpublish = hold(&scene, A, CHANGE);
-    revoked(&scene, true).await?;
-    let unpublish = paused(&scene, unpublish).await;
-    scene.start(B);
-    let ended = |scene: &Scene| scene.living().is_empty() && scene.reason(&key()) == "Revoked";
-    scene.until("B has ended it", MINUTE, ended).await?;
-    revoked(&scene, false).await?;
-    lands(&scene, None).await?;
-    lands_in_vain(&scene, &unpublish, &secret()).await?;
-    settles(&scene).await
+    taken_back(&scene, CHANGE).await
 }
 
 /// A takes k1 out of the second slot, which is k2's by now.

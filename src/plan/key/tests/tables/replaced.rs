@@ -261,3 +261,29 @@ fn keys_that_are_lost_again_and_again() {
     let wake = lost(3, secs(5)).plan().wake;
     assert!(wake <= start() + mins(5));
 }
+
+/// Whatever is refused, and whatever else is tried in between, each key has its turn.
+#[test]
+fn each_replaced_key_has_its_turn() {
+    for length in 2..6 {
+        let listed: Vec<_> = (1..=length).map(|n| (n, days(9))).collect();
+        let due = |failures| {
+            let mut seen = seen()
+                .settled(9, days(21))
+                .list(secs(30), &[&listed[..], &[(9, days(21))]].concat())
+                .live();
+            for n in 1..=length {
+                seen = seen.retiring(n, -mins(1));
+            }
+            seen.failed(failures, "Forbidden", days(1)).step()
+        };
+        let steps: std::collections::BTreeSet<_> = (1..30).map(due).collect();
+        for n in 1..=length {
+            let revoke = format!("Revoke k{n} Retired");
+            assert!(steps.contains(&revoke), "{length}: {steps:?}");
+        }
+        // Nor does the next one wait for all of them.
+        let renews = length >= 3 || steps.iter().any(|step| step.starts_with("Open"));
+        assert!(renews, "{length}: {steps:?}");
+    }
+}

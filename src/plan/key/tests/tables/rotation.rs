@@ -26,6 +26,11 @@ fn rotation() {
             .settled(1, age)
             .list(secs(30), &[(1, age)])
     };
+    // The fifth key is due, and three of this age are still there.
+    let fifth = |age| {
+        let listed = [(5, days(21)), (1, age), (2, age), (3, age)];
+        seen().settled(5, days(21)).list(secs(30), &listed)
+    };
     let policy = |s: &mut Seen| s.base.bounds.max_lifetime = Some(days(7));
     check(vec![
         (
@@ -188,14 +193,7 @@ fn rotation() {
         ),
         (
             "three are retiring already",
-            old(days(21))
-                .published(5, days(21))
-                .mirrored(5, days(21))
-                .intent(5, days(21))
-                .list(
-                    secs(30),
-                    &[(5, days(21)), (1, days(22)), (2, days(22)), (3, days(22))],
-                )
+            fifth(days(22))
                 .retiring(1, mins(1))
                 .retiring(2, mins(1))
                 .retiring(3, mins(1)),
@@ -204,14 +202,7 @@ fn rotation() {
         ),
         (
             "three are retiring, and have expired",
-            old(days(21))
-                .published(5, days(21))
-                .mirrored(5, days(21))
-                .intent(5, days(21))
-                .list(
-                    secs(30),
-                    &[(5, days(21)), (1, days(31)), (2, days(31)), (3, days(31))],
-                )
+            fifth(days(31))
                 .retiring(1, mins(1))
                 .retiring(2, mins(1))
                 .retiring(3, mins(1)),
@@ -220,14 +211,7 @@ fn rotation() {
         ),
         (
             "three strays do not hold it up",
-            old(days(21))
-                .published(5, days(21))
-                .mirrored(5, days(21))
-                .intent(5, days(21))
-                .list(
-                    secs(30),
-                    &[(5, days(21)), (1, days(22)), (2, days(22)), (3, days(22))],
-                )
+            fifth(days(22))
                 .retiring_in_status(1, mins(1))
                 .retiring_in_status(2, mins(1))
                 .retiring_in_status(3, mins(1)),
