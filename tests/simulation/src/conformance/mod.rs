@@ -8,14 +8,17 @@ mod compare;
 mod table;
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use futures::TryStreamExt as _;
 use http::{Method, Request, StatusCode, header};
 use kube::Client;
 use kube::client::Body;
+use kube::core::WatchEvent;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use table::{Case, Dialect, Step, View};
 
@@ -109,18 +112,37 @@ async fn play_case(client: &Client, case: &Case) -> Result<Vec<Difference>> {
     Ok(found)
 }
 
-/// Sends a step's request: once, or until its code comes where the cluster's own controllers have
-/// something to do first.
+/// Sends a step's request: once, or again when what is awaited to go has gone.
 async fn answer(client: &Client, step: &Step, namespace: &str) -> Result<Answer> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let answer = send(client, asked(step, namespace)?).await?;
-        let awaited = step.act.starts_with("AWAIT ");
-        if !awaited || step.code == Some(answer.code.as_u16()) || Instant::now() > deadline {
-            return Ok(answer);
+    let answer = send(client, asked(step, namespace)?).await?;
+    match step.act.strip_prefix("AWAIT ") {
+        Some(place) if answer.code == StatusCode::OK => {
+            let path = table::path(place, namespace);
+            // What does not go is told by the answer.
+            if let Ok(gone) = timeout(PATIENCE, gone(client, &path, &answer.body)).await {
+                gone?;
+            }
+            send(client, asked(step, namespace)?).await
         }
-        sleep(Duration::from_millis(50)).await;
+        _ => Ok(answer),
     }
+}
+
+/// Watches an object until it has gone.
+async fn gone(client: &Client, path: &str, object: &Value) -> Result<()> {
+    let (all, name) = path.rsplit_once('/').context("a path of an object")?;
+    let version = object["metadata"]["resourceVersion"].as_str();
+    let version = version.context("an object without a version")?;
+    let watch =
+        format!("{all}?watch=true&fieldSelector=metadata.name%3D{name}&resourceVersion={version}");
+    let events = client.request_events(Request::get(watch).body(Vec::new())?);
+    let mut events = pin!(events.await?);
+    while let Some(event) = events.try_next().await? {
+        if let WatchEvent::<Value>::Deleted(_) = event {
+            return Ok(());
+        }
+    }
+    bail!("the watch of {path} ended")
 }
 
 /// The request of a step.
