@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use futures::FutureExt as _;
 use futures::stream::{BoxStream, StreamExt};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::runtime::controller::{self, Action, applier};
@@ -13,6 +14,8 @@ use kube::runtime::reflector::Store;
 use kube::{Api, Client, Config};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 
 pub use self::signals::Signals;
 use crate::api::{ClusterDeployServer, DeployServer};
@@ -267,6 +270,7 @@ pub async fn operate(
     let watching = events.for_each(|()| async {});
     let work = work(&ctx, &stores, queues, (&signs.gates, candidate), &stop);
     tokio::select! {
+        biased;
         () = unready(&stores, &stop) => tracing::info!("asked to end before everything was seen"),
         () = watching => tracing::error!("the watches have ended"),
         never = controllers::tidy::tidy_up(&ctx) => match never {},
@@ -278,6 +282,7 @@ pub async fn operate(
 /// Ends when the operator is asked to end before its watches have seen everything.
 async fn unready(stores: &Stores, stop: &CancellationToken) {
     tokio::select! {
+        biased;
         _ = stores.ready() => std::future::pending().await,
         () = stop.cancelled() => {}
     }
@@ -302,6 +307,7 @@ async fn work(
         return Ok(());
     };
     let won = tokio::select! {
+        biased;
         won = candidate.win(stop.cancelled()) => won,
         never = queues.forget() => match never {},
     };
@@ -372,8 +378,14 @@ async fn apply<K, F>(
         .take_until(stop.clone().cancelled_owned())
         .map(Ok::<_, std::convert::Infallible>)
         .boxed();
-    let run =
-        move |object, ctx| Box::pin(pass(object, ctx)) as futures::future::BoxFuture<'static, _>;
+    // Each in a task of its own: within one, whatever wakes one would have all of them looked at.
+    let run = move |object, ctx| {
+        let pass = tokio::spawn(pass(object, ctx).in_current_span());
+        AbortOnDropHandle::new(pass).map(|ended| match ended {
+            Ok(next) => next,
+            Err(ended) => std::panic::resume_unwind(ended.into_panic()),
+        })
+    };
     // As many as there are objects: `Lanes` bounds them, tenant by tenant.
     let config = controller::Config::default().concurrency(0);
     applier(

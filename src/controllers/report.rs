@@ -17,7 +17,7 @@ use super::{Came, Ctx, Outcome};
 use crate::api::FIELD_MANAGER;
 use crate::api::conditions::{self, Finding, Reason, Status, Type};
 use crate::metrics::{self, Metrics};
-use crate::plan::Stop;
+use crate::plan::{Stop, backoff};
 
 /// An Event that is not written in this time is given up: it is only news.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -316,7 +316,11 @@ pub(crate) async fn invalid<K: Kind>(ctx: &Ctx, meta: &ObjectMeta, error: &str) 
         Ok(News::Same) | Err(Lapse::NotFound) => Action::await_change(),
         Err(lapse) => {
             tracing::warn!("{whose} cannot be told that it does not parse: {lapse}");
-            Action::requeue(super::API_SERVER_WAIT)
+            Action::requeue(match lapse {
+                // Before 1.30 the API server holds against a status what is wrong with its spec.
+                Lapse::Refused(_) => backoff::LONGEST.unsigned_abs(),
+                _ => super::API_SERVER_WAIT,
+            })
         }
     }
 }

@@ -6,7 +6,7 @@ use std::convert::Infallible;
 use kube::{Resource, ResourceExt};
 
 use super::standing::Place;
-use super::watch::{Bells, Queues, Stores};
+use super::watch::{Bells, Queues, Stores, those};
 use crate::api::ServerKind;
 
 impl Queues {
@@ -14,6 +14,7 @@ impl Queues {
     pub(crate) async fn forget(&mut self) -> Infallible {
         loop {
             tokio::select! {
+                biased;
                 _ = self.keys.recv() => {}
                 _ = self.accounts.recv() => {}
                 _ = self.servers.recv() => {}
@@ -26,19 +27,19 @@ impl Queues {
 impl Bells {
     /// Wakes every object that is there.
     pub(crate) fn everything(&self, stores: &Stores) {
-        for server in stores.cluster_servers.state() {
+        for server in those(&stores.cluster_servers, |_| true) {
             self.connection(&place(ServerKind::ClusterDeployServer, &*server));
         }
-        for server in stores.servers.state() {
+        for server in those(&stores.servers, |_| true) {
             self.connection(&place(ServerKind::DeployServer, &*server));
         }
-        for account in stores.accounts.state() {
+        for account in those(&stores.accounts, |_| true) {
             self.account(
                 &account.namespace().unwrap_or_default(),
                 &account.name_any(),
             );
         }
-        for key in stores.keys.state() {
+        for key in those(&stores.keys, |_| true) {
             self.key(&key.namespace().unwrap_or_default(), &key.name_any());
         }
     }

@@ -80,6 +80,18 @@ impl Stores {
     }
 }
 
+/// The objects of a store that are meant, in the order of their names: a store has none, and what is
+/// done must not hang on chance.
+pub(crate) fn those<K>(store: &Store<K>, meant: impl Fn(&K) -> bool) -> Vec<Arc<K>>
+where
+    K: Resource<DynamicType: Eq + Hash + Clone> + Clone + 'static,
+{
+    let mut those = store.state();
+    those.retain(|object| meant(object));
+    those.sort_by_cached_key(|object| (object.namespace(), object.name_any()));
+    those
+}
+
 /// Wakes the passes of objects.
 #[derive(Clone)]
 pub(crate) struct Bells {
@@ -152,14 +164,12 @@ impl Bells {
 
     /// Wakes the ApiKeys of a ServiceAccount.
     pub(crate) fn keys_of(&self, stores: &Stores, namespace: &str, account: &str) {
-        for key in stores.keys.state() {
-            let refers = key
-                .0
-                .as_ref()
-                .is_ok_and(|key| key.spec.service_account_ref.name == account);
-            if refers && key.namespace().as_deref() == Some(namespace) {
-                self.key(namespace, &key.name_any());
-            }
+        let refers = |key: &ApiKey| key.spec.service_account_ref.name == account;
+        let its = |key: &Guarded<ApiKey>| {
+            key.0.as_ref().is_ok_and(refers) && key.namespace().as_deref() == Some(namespace)
+        };
+        for key in those(&stores.keys, its) {
+            self.key(namespace, &key.name_any());
         }
     }
 
@@ -177,13 +187,14 @@ impl Bells {
         for (namespace, name) in &accounts {
             self.account(namespace, name);
         }
-        for key in stores.keys.state() {
-            let Ok(parsed) = &key.0 else { continue };
-            let namespace = parsed.namespace().unwrap_or_default();
-            let account = parsed.spec.service_account_ref.name.clone();
-            if accounts.contains(&(namespace.clone(), account)) {
-                self.key(&namespace, &parsed.name_any());
-            }
+        let rests = |key: &Guarded<ApiKey>| {
+            let namespace = key.namespace().unwrap_or_default();
+            let account = |key: &ApiKey| key.spec.service_account_ref.name.clone();
+            let account = key.0.as_ref().map(account);
+            account.is_ok_and(|account| accounts.contains(&(namespace, account)))
+        };
+        for key in those(&stores.keys, rests) {
+            self.key(&key.namespace().unwrap_or_default(), &key.name_any());
         }
     }
 }
@@ -294,13 +305,15 @@ where
         .map(move |event| match event {
             Ok(Event::Apply(object) | Event::Delete(object)) => vec![object],
             Ok(Event::Init) => {
-                before = all.state();
+                before = those(&all, |_| true);
                 Vec::new()
             }
             Ok(Event::InitApply(_)) => Vec::new(),
             // Only now does the store show the new list, and lack what went meanwhile.
             Ok(Event::InitDone) => {
-                let now = all.state().into_iter().chain(std::mem::take(&mut before));
+                let now = those(&all, |_| true)
+                    .into_iter()
+                    .chain(std::mem::take(&mut before));
                 now.map(|object| (*object).clone()).collect()
             }
             Err(error) => {
@@ -369,42 +382,40 @@ impl Ring {
 
     fn secret(&self, secret: &PartialObjectMeta<Secret>) {
         let namespace = secret.namespace().unwrap_or_default();
-        for key in self.stores.keys.state() {
-            let named = |key: &ApiKey| key.secret_name() == secret.name_any();
-            let wants = key.0.as_ref().is_ok_and(named);
-            if wants && key.namespace().as_deref() == Some(namespace.as_str()) {
-                self.bells.key(&namespace, &key.name_any());
-            }
+        let named = |key: &ApiKey| key.secret_name() == secret.name_any();
+        let wants = |key: &Guarded<ApiKey>| {
+            key.0.as_ref().is_ok_and(named) && key.namespace().as_ref() == Some(&namespace)
+        };
+        for key in those(&self.stores.keys, wants) {
+            self.bells.key(&namespace, &key.name_any());
         }
     }
 
     fn credential(&self, secret: &PartialObjectMeta<Secret>) {
-        let namespace = secret.namespace();
-        for server in self.stores.servers.state() {
-            if server.namespace() == namespace {
-                self.server(&server);
-            }
+        let beside = |server: &Guarded<DeployServer>| server.namespace() == secret.namespace();
+        for server in those(&self.stores.servers, beside) {
+            self.server(&server);
         }
     }
 
     fn own_secret(&self, secret: &PartialObjectMeta<Secret>) {
-        for server in self.stores.cluster_servers.state() {
-            let uses = server.0.as_ref().is_ok_and(|server| {
+        let uses = |server: &Guarded<ClusterDeployServer>| {
+            server.0.as_ref().is_ok_and(|server| {
                 credential_name(&server.spec.connection.auth) == Some(&secret.name_any())
-            });
-            if uses {
-                self.cluster_server(&server);
-            }
+            })
+        };
+        for server in those(&self.stores.cluster_servers, uses) {
+            self.cluster_server(&server);
         }
     }
 
     /// The labels of a namespace decide who is granted what.
     fn namespace(&self, namespace: &PartialObjectMeta<Namespace>) {
-        for account in self.stores.accounts.state() {
-            if account.namespace().as_deref() == Some(namespace.name_any().as_str()) {
-                self.bells
-                    .account(&namespace.name_any(), &account.name_any());
-            }
+        let namespace = namespace.name_any();
+        let within =
+            |account: &Guarded<ServiceAccount>| account.namespace().as_ref() == Some(&namespace);
+        for account in those(&self.stores.accounts, within) {
+            self.bells.account(&namespace, &account.name_any());
         }
     }
 }

@@ -9,6 +9,7 @@
 //! | `fleet` | many keys on many accounts |
 //! | `matrix` | every disturbance at every effect, the effects found in an undisturbed life |
 //! | `random` | schedules drawn from seeds |
+//! | `replay` | the same life twice |
 //! | `traces` | the schedules that broke earlier wordings of the protocol, by name |
 
 mod faults;
@@ -17,6 +18,7 @@ mod leaders;
 mod matrix;
 mod pairs;
 mod random;
+mod replay;
 mod traces;
 
 use crate::ladder::Rung;
@@ -30,7 +32,8 @@ pub(crate) fn rung() -> Rung {
         .chain(faults::tests())
         .chain(fleet::tests())
         .chain(traces::tests())
-        .chain(random::tests());
+        .chain(random::tests())
+        .chain(replay::tests());
     tests.fold(Rung::new("chaos"), |rung, (name, body)| {
         rung.apart(name, body)
     })

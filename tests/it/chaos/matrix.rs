@@ -47,6 +47,10 @@ pub(super) fn tests() -> Vec<Test> {
         life("answer_lost_in_a_fleeting_life", Life::Fleeting, || {
             Act::Lose
         }),
+        life("crash_before_in_a_garbled_life", Life::Garbled, before),
+        life("crash_after_in_a_garbled_life", Life::Garbled, after),
+        life("crash_before_beside_a_copy", Life::Copied, before),
+        life("crash_after_beside_a_copy", Life::Copied, after),
         life("crash_before_in_a_slotted_life", Life::Slotted, before),
         life("crash_after_in_a_slotted_life", Life::Slotted, after),
         life("answer_lost_in_a_slotted_life", Life::Slotted, || Act::Lose),

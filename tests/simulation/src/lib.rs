@@ -30,6 +30,7 @@ pub mod recorder;
 pub mod scene;
 pub mod schedule;
 pub mod script;
+mod sign;
 pub mod wire;
 pub mod witness;
 pub mod world;

@@ -53,9 +53,30 @@ pub enum Life {
     Retained,
     /// The key is never replaced: it expires, its Secret goes, and then the ApiKey itself.
     Fleeting,
+    /// Nobody can read the ApiKey for a while: it is as an older definition let it in.
+    Garbled,
+    /// The cluster is copied, and the copy is at work too; then it is torn down.
+    Copied,
 }
 
 impl Life {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::Plain,
+        Self::Whole,
+        Self::Rotating,
+        Self::Bereft,
+        Self::Slotted,
+        Self::Granted,
+        Self::Restored,
+        Self::PutBack,
+        Self::Swapped,
+        Self::Retained,
+        Self::Fleeting,
+        Self::Garbled,
+        Self::Copied,
+    ];
+
     /// Lives it.
     ///
     /// # Errors
@@ -186,6 +207,8 @@ impl Life {
             Self::Rotating => rotate_and_lose(scene).await?,
             Self::Bereft => delete_the_account(scene).await?,
             Self::Slotted => rotate(scene).await?,
+            Self::Garbled => garble_and_mend(scene, &self.key()).await?,
+            Self::Copied => tear_a_copy_down(scene).await?,
             Self::Fleeting => return outlive(scene).await,
         }
         scene.until_ready(&Address::key(KEY), MENDED).await?;
@@ -392,6 +415,65 @@ async fn put_the_cluster_back(scene: &Scene) -> Result<()> {
     let first = held(scene);
     scene.patch(&Address::key(KEY), ask).await?;
     replaced(scene, first).await?;
+    take_the_note_off(scene).await
+}
+
+/// The ApiKey does not parse while two sweeps go by, which leave its key and its Secret alone.
+async fn garble_and_mend(scene: &Scene, manifest: &Value) -> Result<()> {
+    scene.until_ready(&Address::key(KEY), MENDED).await?;
+    let first = held(scene);
+    let mut garbled = manifest.clone();
+    garbled["spec"]["lifetime"] = json!("soon");
+    scene.apply_unchecked(&garbled).await?;
+    scene.run(SWEPT).await;
+    ensure!(held(scene) == first, "its key was replaced");
+    let reason = scene.reason(&Address::key(KEY));
+    ensure!(reason == "Invalid", "it says {reason}");
+    scene.apply(manifest).await?;
+    rotate(scene).await
+}
+
+/// The operator of the copy.
+const COPY: &str = "copy";
+
+/// The copy lacks the key that comes next, and makes one of its own; then it is taken away, and a person
+/// takes the note of it off.
+async fn tear_a_copy_down(scene: &Scene) -> Result<()> {
+    let (key, account) = (Address::key(KEY), Address::account("ci"));
+    scene.until_ready(&key, MENDED).await?;
+    scene.run(SWEPT).await;
+    let copy = scene.copy()?;
+    for scene in [scene, &copy] {
+        scene.witness.spare(5);
+    }
+    copy.start(COPY);
+    copy.witness
+        .outside(&held(scene).context("the Secret holds no living key")?);
+    rotate(scene).await?;
+    scene.run(SWEPT).await;
+    let (own, others) = (held(scene), held(&copy));
+    ensure!(
+        own.is_some() && others.is_some() && own != others,
+        "{own:?} and {others:?}"
+    );
+    for address in [&key, &account] {
+        copy.delete(address).await?;
+    }
+    scene.run(SWEPT).await;
+    // What is of the original's making holds the copy, until a person says that it stays.
+    for address in [&key, &account] {
+        let stays = json!({"spec": {"deletionPolicy": "Retain"}});
+        copy.patch(address, stays).await?;
+        copy.until_gone(address, MENDED).await?;
+    }
+    copy.stop(COPY);
+    copy.verdict()?;
+    ensure!(held(scene) == own, "the copy has ended {own:?}");
+    take_the_note_off(scene).await
+}
+
+/// A person says that there is no other cluster.
+async fn take_the_note_off(scene: &Scene) -> Result<()> {
     let note = json!({"metadata": {"annotations": {"apikeys.dev/identity-shared": null}}});
     scene.patch(&Address::account("ci"), note).await.map(drop)
 }

@@ -10,11 +10,11 @@ use std::future::{Future, pending};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::sign::Sign;
 use apikey_operator::clock::Clock;
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::effect::{Call, Effect, Process};
@@ -92,7 +92,7 @@ struct Inner {
     rules: Mutex<Vec<Rule>>,
     oracles: Mutex<Vec<(String, Oracle)>>,
     violations: Mutex<Vec<Violation>>,
-    states: watch::Sender<BTreeMap<Process, State>>,
+    states: Sign<BTreeMap<Process, State>>,
 }
 
 impl Recorder {
@@ -106,7 +106,7 @@ impl Recorder {
             rules: Mutex::default(),
             oracles: Mutex::default(),
             violations: Mutex::default(),
-            states: watch::Sender::default(),
+            states: Sign::default(),
         };
         Self {
             inner: Arc::new(inner),
@@ -164,11 +164,8 @@ impl Recorder {
 
     /// Waits until a life has ended.
     pub async fn ended(&self, process: &Process) {
-        let mut states = self.inner.states.subscribe();
-        let end = |states: &BTreeMap<Process, State>| states.get(process) == Some(&State::Ended);
-        if states.wait_for(end).await.is_err() {
-            pending::<()>().await;
-        }
+        let ended = |states: &BTreeMap<_, _>| states.get(process) == Some(&State::Ended);
+        self.inner.states.until(ended).await;
     }
 
     /// Lets a request through a door. `perform` does it and gives the answer; `body` makes the body
@@ -269,19 +266,15 @@ impl Recorder {
 
     /// Waits while a process is paused; for ever when its life has ended.
     async fn running(&self, process: &Process) {
-        let mut states = self.inner.states.subscribe();
-        let runs = |states: &BTreeMap<Process, State>| {
-            states
-                .get(process)
-                .is_none_or(|state| *state == State::Running)
+        let runs = |states: &BTreeMap<_, _>| {
+            let state = states.get(process);
+            state.is_none_or(|state| *state == State::Running)
         };
-        if states.wait_for(runs).await.is_err() {
-            pending::<()>().await;
-        }
+        self.inner.states.until(runs).await;
     }
 
     fn set(&self, process: &Process, state: State) {
-        self.inner.states.send_modify(|states| {
+        self.inner.states.change(|states| {
             let known = states.entry(process.clone()).or_insert(state);
             if *known != State::Ended {
                 *known = state;

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use apikey_operator::api::all_crds;
 use apikey_operator::app::{self, Identity, Signs, Stamp, operate};
 use apikey_operator::clock::Clock as _;
 use apikey_operator::health::Gates;
@@ -21,11 +22,11 @@ use apikey_operator::plan::sweep::{Claim, Scope};
 use apikey_operator::servers::Allowed;
 use http::Method;
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Client;
 use serde_json::{Value, json};
 use testbed::twins::Door as Way;
 use testbed::twins::octopus::{self, Config, Octopus};
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +37,7 @@ use crate::effect::{Door, Effect, Process};
 use crate::kubernetes::{Kind, Snapshot, Store};
 use crate::manifests::{self, Address};
 use crate::recorder::{Heard, Pace};
+use crate::sign::Sign;
 use crate::wire::{Overheard, Wires};
 use crate::witness::Witness;
 use crate::world::World;
@@ -83,7 +85,7 @@ struct Program {
     clock: SimulatedClock,
     work: Option<JoinHandle<()>>,
     /// Whether a next life may begin.
-    next: watch::Sender<Next>,
+    next: Sign<Next>,
     /// Asks it to end, for good.
     stop: CancellationToken,
 }
@@ -103,6 +105,8 @@ pub fn play<F: Future<Output = Result<()>>>(act: impl FnOnce() -> F + Send) -> R
     // A thread of its own: a runtime cannot be entered from within another.
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| -> Result<()> {
+            // How long a broken watch rests before it begins anew, drawn the same each time.
+            fastrand::seed(0);
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_time()
                 .start_paused(true)
@@ -231,7 +235,7 @@ impl Scene {
             life: process.clone(),
             clock: self.world.clock.apart(),
             work: None,
-            next: watch::Sender::new(Next::AtOnce),
+            next: Sign::new(Next::AtOnce),
             stop: CancellationToken::new(),
         };
         self.programs().insert(program.to_owned(), life);
@@ -263,7 +267,7 @@ impl Scene {
 
     fn set_next(&self, program: &str, next: Next) {
         if let Some(program) = self.programs().get(program) {
-            program.next.send_replace(next);
+            program.next.change(|known| *known = next);
         }
     }
 
@@ -273,8 +277,7 @@ impl Scene {
         life: &Process,
         lease: Option<Terms>,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let at_once = watch::Sender::new(Next::AtOnce);
-        let mut next = at_once.subscribe();
+        let mut next = Sign::new(Next::AtOnce);
         let mut stop = CancellationToken::new();
         let mut clock = self.world.clock.clone();
         if let Some(program) = self.programs().get_mut(life.name.as_ref()) {
@@ -282,7 +285,7 @@ impl Scene {
             stop = program.stop.clone();
             clock = program.clock.clone();
             if life.life > 0 {
-                next = program.next.subscribe();
+                next = program.next.clone();
             }
         }
         let seed = life.name.bytes().map(u64::from).sum::<u64>() * 1000 + u64::from(life.life);
@@ -311,8 +314,7 @@ impl Scene {
         };
         let (recorder, life) = (self.world.recorder.clone(), life.clone());
         async move {
-            // Nobody is left to let it begin only when the world has ended.
-            drop(next.wait_for(|next| *next == Next::AtOnce).await);
+            next.until(|next| *next == Next::AtOnce).await;
             if let Some(identity) = identity {
                 let ended = operate(world, identity, signs, stop.clone()).await;
                 if ended.is_err() {
@@ -395,6 +397,35 @@ impl Scene {
         let path = Address::of(manifest)?.path();
         let path = format!("{path}?fieldManager=person&force=true");
         self.ask(Method::PATCH, &path, APPLY, manifest).await
+    }
+
+    /// Applies a manifest while its kind has no rules for `spec`, as an older definition had none.
+    ///
+    /// # Errors
+    /// When the API server refuses it.
+    pub async fn apply_unchecked(&self, manifest: &Value) -> Result<Value> {
+        let of_kind = |crd: &CustomResourceDefinition| manifest["kind"] == crd.spec.names.kind;
+        let definition = all_crds().into_iter().find(of_kind);
+        let definition = definition.context("not one of our kinds")?;
+        let plural = &definition.spec.names.plural;
+        let mut kinds = kinds()?.into_iter();
+        let strict = kinds.find(|kind| kind.plural == *plural);
+        let mut loose = serde_json::to_value(&definition)?;
+        for version in loose["spec"]["versions"]
+            .as_array_mut()
+            .into_iter()
+            .flatten()
+        {
+            version["schema"]["openAPIV3Schema"]["properties"]["spec"] =
+                json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+        }
+        let loose = Kind::custom(&loose)?;
+        self.world.api.store(|store| store.serve(loose));
+        let applied = self.apply(manifest).await;
+        self.world
+            .api
+            .store(|store| strict.map(|kind| store.serve(kind)));
+        applied
     }
 
     /// Changes an object by a merge patch.
@@ -671,7 +702,7 @@ fn kinds() -> Result<Vec<Arc<Kind>>> {
     if let Some(kinds) = KINDS.get() {
         return Ok(kinds.clone());
     }
-    let kinds = apikey_operator::api::all_crds()
+    let kinds = all_crds()
         .into_iter()
         .map(|crd| Ok(Arc::new(Kind::custom(&serde_json::to_value(crd)?)?)))
         .collect::<Result<Vec<_>>>()?;

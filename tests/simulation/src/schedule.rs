@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -170,14 +169,14 @@ impl Schedule {
     /// # Errors
     /// What went wrong that must not.
     pub fn play(&self) -> Result<Counts> {
-        let counts = Mutex::new(Counts::default());
+        let mut counts = Counts::default();
         play(|| async {
             let scene = Scene::new().await?;
-            let story = scene.act(self.story(&scene)).await;
-            *counts.lock().unwrap_or_else(PoisonError::into_inner) = Counts::of(&scene, &LEADERS);
-            story
+            scene.act(self.story(&scene)).await?;
+            counts = Counts::of(&scene, &LEADERS);
+            Ok(())
         })?;
-        Ok(counts.into_inner().unwrap_or_else(PoisonError::into_inner))
+        Ok(counts)
     }
 
     /// The shortest schedule with fewer of its troubles that still goes wrong when it is played so, and

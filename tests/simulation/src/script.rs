@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use crate::sign::Sign;
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use tokio::sync::watch;
 
 use crate::effect::{Call, Process};
 use crate::kubernetes::Refusal;
@@ -53,36 +53,35 @@ impl Act {
 /// Tells a test that a rule was met, and lets go what it holds.
 #[derive(Debug, Clone)]
 pub struct Ticket {
-    met: watch::Sender<usize>,
-    open: watch::Sender<bool>,
+    met: Sign<usize>,
+    open: Sign<bool>,
 }
 
 impl Ticket {
     fn new() -> Self {
         Self {
-            met: watch::Sender::new(0),
-            open: watch::Sender::new(false),
+            met: Sign::new(0),
+            open: Sign::new(false),
         }
     }
 
     /// How many requests have met the rule.
     pub fn count(&self) -> usize {
-        *self.met.borrow()
+        self.met.look(|met| *met)
     }
 
     /// Waits until a request has met the rule.
     pub async fn met(&self) {
-        // The sender lives in `self`, so the wait cannot fail.
-        drop(self.met.subscribe().wait_for(|met| *met > 0).await);
+        self.met.until(|met| *met > 0).await;
     }
 
     /// Lets everything go that the rule holds, now and later.
     pub fn release(&self) {
-        self.open.send_replace(true);
+        self.open.change(|open| *open = true);
     }
 
     pub(crate) async fn released(&self) {
-        drop(self.open.subscribe().wait_for(|open| *open).await);
+        self.open.until(|open| *open).await;
     }
 }
 
@@ -149,7 +148,7 @@ impl Rule {
             return None;
         }
         self.times -= 1;
-        self.ticket.met.send_modify(|met| *met += 1);
+        self.ticket.met.change(|met| *met += 1);
         Some((self.act.clone(), self.ticket.clone()))
     }
 }

@@ -95,6 +95,7 @@ impl World {
         tokio::spawn(async move {
             loop {
                 tokio::select! {
+                    biased;
                     output = start(process.clone()) => return output,
                     () = recorder.ended(&process) => {}
                 }

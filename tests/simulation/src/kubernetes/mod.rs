@@ -13,7 +13,7 @@
 //! The same table of requests is played to it and to a real API server
 //! ([`crate::conformance`]); where they differ, this one is wrong.
 //!
-//! Not covered: strategic merge patches (415), ratcheting, field validation `Strict`, conversion
+//! Not covered: strategic merge patches (415), field validation `Strict`, conversion
 //! between versions, authorization, `TokenRequest`, discovery, and what needs a kubelet.
 
 mod admission;

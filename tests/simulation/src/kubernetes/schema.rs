@@ -65,18 +65,24 @@ impl Schema {
         default(&self.root, object);
     }
 
-    /// What is wrong with an object: everything, in the order of the schema. Unlike a real server
-    /// it also refuses what was wrong before and has not changed.
+    /// What is wrong with an object: everything, in the order of the schema, but for what was so before
+    /// and has not changed (validation ratcheting).
     pub fn validate(&self, object: &Value, old: Option<&Value>) -> Vec<Cause> {
         let mut causes = Vec::new();
-        self.check(&self.root, object, &Path::Root, &mut causes);
+        self.check(&self.root, (object, old), &Path::Root, &mut causes);
         let said = self.rules.judge(object, old, &causes);
         causes.extend(said);
         causes
     }
 
-    fn check(&self, schema: &Value, value: &Value, path: &Path<'_>, causes: &mut Vec<Cause>) {
-        if value.is_null() && schema["nullable"] == true {
+    fn check(
+        &self,
+        schema: &Value,
+        (value, old): (&Value, Option<&Value>),
+        path: &Path<'_>,
+        causes: &mut Vec<Cause>,
+    ) {
+        if old == Some(value) || (value.is_null() && schema["nullable"] == true) {
             return;
         }
         if let Some(refused) = wrong_type(schema, value) {
@@ -107,8 +113,8 @@ impl Schema {
         match value {
             Value::String(text) => self.check_text(schema, text, path, causes),
             Value::Number(number) => check_number(schema, number, path, causes),
-            Value::Array(items) => self.check_items(schema, items, path, causes),
-            Value::Object(fields) => self.check_fields(schema, fields, path, causes),
+            Value::Array(items) => self.check_items(schema, (items, old), path, causes),
+            Value::Object(fields) => self.check_fields(schema, (fields, old), path, causes),
             Value::Null | Value::Bool(_) => {}
         }
         self.check_junctors(schema, value, path, causes);
@@ -148,7 +154,7 @@ impl Schema {
     fn check_items(
         &self,
         schema: &Value,
-        items: &[Value],
+        (items, old): (&[Value], Option<&Value>),
         path: &Path<'_>,
         causes: &mut Vec<Cause>,
     ) {
@@ -166,10 +172,15 @@ impl Schema {
                 message,
             ));
         }
-        for (index, item) in items.iter().enumerate() {
-            self.check(&schema["items"], item, &Path::Item(path, index), causes);
-        }
         let keys: Vec<Value> = items.iter().map(|item| item_key(schema, item)).collect();
+        let old = old.and_then(Value::as_array);
+        let old = old.filter(|_| schema["x-kubernetes-list-type"] == "map");
+        for (index, (item, key)) in items.iter().zip(&keys).enumerate() {
+            let mut before = old.into_iter().flatten();
+            let before = before.find(|old| item_key(schema, old) == *key);
+            let path = Path::Item(path, index);
+            self.check(&schema["items"], (item, before), &path, causes);
+        }
         let set = matches!(
             schema["x-kubernetes-list-type"].as_str(),
             Some("set" | "map")
@@ -185,7 +196,7 @@ impl Schema {
     fn check_fields(
         &self,
         schema: &Value,
-        fields: &Map<String, Value>,
+        (fields, old): (&Map<String, Value>, Option<&Value>),
         path: &Path<'_>,
         causes: &mut Vec<Cause>,
     ) {
@@ -225,7 +236,8 @@ impl Schema {
         }
         for (name, value) in fields {
             if let Some(inner) = field_schema(schema, name) {
-                self.check(inner, value, &Path::Field(path, name), causes);
+                let before = old.and_then(|old| old.get(name));
+                self.check(inner, (value, before), &Path::Field(path, name), causes);
             }
         }
     }
@@ -239,7 +251,7 @@ impl Schema {
     ) {
         let fits = |inner: &Value| {
             let mut found = Vec::new();
-            self.check(inner, value, path, &mut found);
+            self.check(inner, (value, None), path, &mut found);
             found.is_empty()
         };
         let mut refuse = |words: &str| {

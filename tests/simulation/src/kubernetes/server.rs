@@ -13,7 +13,7 @@ use http::{Response, StatusCode};
 use http_body_util::StreamBody;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::refusal::Refusal;
@@ -40,7 +40,7 @@ struct Inner {
     store: Mutex<Store>,
     views: Mutex<BTreeMap<(String, String), Sight>>,
     clock: Arc<dyn Clock>,
-    bell: watch::Sender<u64>,
+    bell: Notify,
 }
 
 /// How one user sees one resource.
@@ -60,7 +60,7 @@ impl ApiServer {
             store: Mutex::new(Store::new(clock.now())?),
             views: Mutex::default(),
             clock,
-            bell: watch::Sender::new(0),
+            bell: Notify::new(),
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -128,13 +128,9 @@ impl ApiServer {
 
     /// The namespace controller and the garbage collector, at work for ever. To be spawned.
     pub async fn run_controllers(self) {
-        let mut bell = self.inner.bell.subscribe();
         loop {
             self.collect();
-            bell.borrow_and_update();
-            if bell.changed().await.is_err() {
-                return;
-            }
+            self.inner.bell.notified().await;
             sleep(CONTROLLERS_DELAY).await;
         }
     }
@@ -153,7 +149,7 @@ impl ApiServer {
     }
 
     fn ring(&self) {
-        self.inner.bell.send_modify(|count| *count += 1);
+        self.inner.bell.notify_waiters();
     }
 
     fn stream(&self, user: &str, subscription: Subscription) -> Response<Body> {
@@ -164,7 +160,6 @@ impl ApiServer {
         let watch = Watch {
             server: self.clone(),
             cuts: self.see(&key).cuts,
-            bell: self.inner.bell.subscribe(),
             end: Instant::now() + limit,
             over: false,
             key,
@@ -190,7 +185,6 @@ struct Watch {
     server: ApiServer,
     key: (String, String),
     subscription: Subscription,
-    bell: watch::Receiver<u64>,
     cuts: u64,
     end: Instant,
     over: bool,
@@ -203,7 +197,8 @@ impl Watch {
             if self.over {
                 return None;
             }
-            self.bell.borrow_and_update();
+            let server = self.server.clone();
+            let rung = server.inner.bell.notified();
             let sight = self.server.see(&self.key);
             if sight.cuts != self.cuts {
                 return None;
@@ -217,7 +212,8 @@ impl Watch {
                 Err(refusal) => return Some(self.fail(&refusal)),
             }
             tokio::select! {
-                _ = self.bell.changed() => {}
+                biased;
+                () = rung => {}
                 () = sleep_until(self.end) => {
                     self.over = true;
                     return self.subscription.bookmark().map(|event| lines(&[event]));
