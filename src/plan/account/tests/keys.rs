@@ -1,4 +1,5 @@
-//! Keys of a copy of the cluster, and keys that no operator made.
+//! Whose the keys of an account are: ours, strays, orphans, those of a copy of the cluster, and those
+//! that no operator made.
 
 use super::*;
 use crate::api::{AccountDeletionPolicy, ForeignKeys, Management};
@@ -262,4 +263,107 @@ fn a_foreign_key_is_spared() {
         let step = plan(&seen).step;
         assert!(!matches!(step, Step::Revoke(..)), "{what}: {step:?}");
     }
+}
+
+#[test]
+fn only_orphans_for_sure_are_revoked() {
+    let base = || {
+        seen(&json("{}"))
+            .pinned(Maker::Us)
+            .found(remote("team-a.ci"))
+    };
+    let orphan = || key("k-orphan", UID, ago(15));
+    let asks = base().listed(vec![orphan()]).settled();
+    assert_eq!(plan(&asks).step, Step::Census);
+
+    let mut sure = asks;
+    sure.freshness = Freshness::Live;
+    assert_eq!(plan(&sure).step, Step::Census);
+    sure.freshness = Freshness::Cached;
+    sure.census.freshness = Freshness::Live;
+    assert_eq!(plan(&sure).step, Step::Refresh);
+    sure.freshness = Freshness::Live;
+    assert_eq!(
+        plan(&sure).step,
+        Step::Revoke(AccountId::new("Users-7"), KeyId::new("k-orphan"))
+    );
+
+    let mut retained = sure.clone();
+    retained.object.pins.retained.insert(KeyId::new("k-orphan"));
+    let mut other = orphan();
+    other.text = other
+        .text
+        .replace(".here.", ".there.")
+        .replace("ako1.here", "ako1.there");
+    let foreign = RemoteKey {
+        text: "made by hand".to_owned(),
+        ..orphan()
+    };
+    let spared = [
+        ("retained", retained),
+        (
+            "young",
+            sure.clone().listed(vec![key("k-orphan", UID, ago(9))]),
+        ),
+        (
+            "older than the ServiceAccount",
+            sure.clone().listed(vec![key("k-orphan", UID, ago(61))]),
+        ),
+        ("its ApiKey lives", sure.clone().resident(UID, &[])),
+        ("another installation's", sure.clone().listed(vec![other])),
+        ("nobody's", sure.listed(vec![foreign])),
+    ];
+    for (why, seen) in spared {
+        let step = plan(&seen.settled()).step;
+        assert_eq!(step, Step::Idle, "{why}");
+    }
+}
+
+#[test]
+fn keys_are_counted_by_whose_they_are() {
+    let keys = vec![
+        key("k-1", UID, ago(30)),
+        key("k-stray", UID, ago(30)),
+        key("k-young", UID, ago(1)),
+        key("k-orphan", "gone", ago(1)),
+        RemoteKey {
+            text: "by hand".to_owned(),
+            ..key("k-hand", UID, ago(90))
+        },
+    ];
+    let mut seen = seen(&json("{}"))
+        .pinned(Maker::Us)
+        .found(remote("team-a.ci"))
+        .resident(UID, &["k-1"]);
+    let step = plan(&seen).step;
+    assert!(matches!(step, Step::Look { .. }), "{step:?}");
+    seen = fold(
+        seen,
+        &step,
+        Done::Looked(List {
+            began: now(),
+            keys: keys.into(),
+        }),
+    );
+    let Step::Record(status) = plan(&seen).step else {
+        panic!("{:?}", plan(&seen).step)
+    };
+    let counts = status.keys.unwrap();
+    assert_eq!(
+        (counts.managed, counts.stray, counts.orphan, counts.foreign),
+        (2, 1, 1, 1)
+    );
+    assert_eq!(status.unknown.len(), 3);
+    seen.object.status = *status;
+    assert_eq!(plan(&seen).step, Step::Idle);
+}
+
+#[test]
+fn whose_keys_they_are_is_asked_before_anything_stands_in_the_way() {
+    let mut refused = seen(&json("{}")).pinned(Maker::Us);
+    refused.grant = Err(Stop::plain(Reason::NotGranted));
+    assert!(matches!(plan(&refused).step, Step::Find(Lookup::Id(_))));
+    let shown = refused.found(remote("team-a.ci"));
+    assert!(verified(&shown).is_some());
+    assert!(mint_stop(&shown).is_some());
 }
