@@ -4,26 +4,27 @@
 //! invariants; when they are over, every ApiKey that is wanted has its one living key, and of those
 //! that went nothing is left.
 
+mod deed;
+mod trouble;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use jiff::SignedDuration;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
-use testbed::twins::octopus::Change;
-use testbed::twins::{Fault, Rule as Wrong};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
+pub use self::deed::Deed;
+pub use self::trouble::Trouble;
+use self::trouble::{QUOTA, WATCHED, trouble};
+pub(crate) use self::trouble::{act, fault};
 use crate::consumer::Habit;
-use crate::effect::Process;
-use crate::kubernetes::{Denied, Verb, Write};
 use crate::manifests::{self, Address, TEAM};
 use crate::scene::{Scene, play};
-use crate::script::{Act, Moment, Rule};
 
 /// The operators.
 const LEADERS: [&str; 2] = ["a", "b"];
@@ -36,92 +37,6 @@ const HOUR: u64 = 60 * 60;
 const MENDED: Duration = Duration::from_secs(20 * 60);
 /// What nothing records is dead after this: 10 minutes, the overlap, two resyncs, and a little.
 const SWEPT: Duration = Duration::from_secs(60 * (10 + 20 + 2 * 5 + 5));
-
-/// Something that goes wrong, or that somebody does.
-#[derive(Debug, Clone)]
-pub enum Trouble {
-    /// With the next effect but so many of this operator.
-    Effect(&'static str, usize, Act),
-    /// An operator stands still for so many seconds.
-    Pause(&'static str, u64),
-    /// The server answers like this for so many seconds.
-    Server(Fault, u64),
-    /// The API server forgets its history: watches begin anew.
-    Compact,
-    /// Somebody does something with an ApiKey or its Secret.
-    Deed(Deed, &'static str),
-    /// The status of the account is wiped.
-    WipeAccount,
-    /// An operator's watches show nothing new of this resource for so many seconds.
-    Blind(&'static str, &'static str, u64),
-    /// An operator's watch of this resource misses what changes next.
-    Lose(&'static str, &'static str),
-    /// The clock of an operator's machine is set so many seconds ahead, or back.
-    Jump(&'static str, i64),
-    /// No Secret can be written for so many seconds.
-    Quota(u64),
-}
-
-/// What the operators watch.
-const WATCHED: [&str; 4] = [
-    "secrets",
-    "apikeys.apikeys.dev",
-    "serviceaccounts.apikeys.dev",
-    "deployservers.apikeys.dev",
-];
-
-/// What people do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deed {
-    /// Apply it, also again.
-    Apply,
-    /// Delete it.
-    Delete,
-    /// Delete its Secret.
-    DeleteSecret,
-    /// Ask for a rotation.
-    Rotate,
-    /// Set `revoked`.
-    Revoke,
-    /// Take `revoked` back.
-    TakeBack,
-    /// Put the bare manifest back: annotations and finalizers go.
-    Replace,
-    /// Wipe its status.
-    Wipe,
-    /// End its key on the server.
-    EndKey,
-    /// Suspend it.
-    Suspend,
-    /// Let it go on.
-    Resume,
-    /// Ask for a shorter life.
-    Shorten,
-    /// Ask for another entry in its Secret.
-    Reshape,
-    /// Ask for the previous key to be kept in the Secret.
-    Keep,
-    /// Ask for it no more.
-    Drop,
-}
-
-const DEEDS: [Deed; 15] = [
-    Deed::Apply,
-    Deed::Delete,
-    Deed::DeleteSecret,
-    Deed::Rotate,
-    Deed::Revoke,
-    Deed::TakeBack,
-    Deed::Replace,
-    Deed::Wipe,
-    Deed::EndKey,
-    Deed::Suspend,
-    Deed::Resume,
-    Deed::Shorten,
-    Deed::Reshape,
-    Deed::Keep,
-    Deed::Drop,
-];
 
 /// Troubles, each at its time after the beginning.
 #[derive(Debug, Clone)]
@@ -262,64 +177,6 @@ impl Counts {
     }
 }
 
-fn trouble(dice: &mut StdRng) -> Trouble {
-    let leader = LEADERS.choose(dice).copied().unwrap_or(LEADERS[0]);
-    let key = KEYS.choose(dice).copied().unwrap_or(KEYS[0]);
-    let seconds = |dice: &mut StdRng, most: u64| dice.random_range(1..most);
-    match dice.random_range(0..12) {
-        0..4 => Trouble::Effect(leader, dice.random_range(0..12), act(dice)),
-        4 => Trouble::Pause(leader, seconds(dice, 300)),
-        5 => {
-            let fault = fault(dice);
-            Trouble::Server(fault, seconds(dice, 200))
-        }
-        6 => {
-            let resource = WATCHED.choose(dice).copied().unwrap_or(WATCHED[0]);
-            Trouble::Blind(leader, resource, seconds(dice, 300))
-        }
-        7 if dice.random_bool(0.2) => {
-            let resource = WATCHED.choose(dice).copied().unwrap_or(WATCHED[0]);
-            Trouble::Lose(leader, resource)
-        }
-        7 if dice.random_bool(0.3) => Trouble::Compact,
-        7 if dice.random_bool(0.4) => Trouble::WipeAccount,
-        7 if dice.random_bool(0.5) => Trouble::Jump(leader, dice.random_range(-55..55)),
-        7 => Trouble::Quota(seconds(dice, 300)),
-        _ => {
-            let deed = DEEDS.choose(dice).copied().unwrap_or(Deed::Apply);
-            Trouble::Deed(deed, key)
-        }
-    }
-}
-
-/// How the server fails.
-pub(crate) fn fault(dice: &mut StdRng) -> Fault {
-    let faults = [
-        Fault::Outage,
-        Fault::Refused { status: 503 },
-        Fault::Throttled { retry_after: None },
-        Fault::CutAfter,
-        Fault::CutBefore,
-        Fault::Slow { millis: 20_000 },
-        Fault::HalfJson,
-        Fault::Html,
-    ];
-    faults.choose(dice).cloned().unwrap_or(Fault::Outage)
-}
-
-/// What happens to one request.
-pub(crate) fn act(dice: &mut StdRng) -> Act {
-    let seconds = Duration::from_secs(dice.random_range(1..58));
-    match dice.random_range(0..7) {
-        0 => Act::Crash(Moment::Before),
-        1 | 2 => Act::Crash(Moment::After),
-        3 => Act::Lose,
-        4 => Act::Refuse,
-        5 => Act::Late(seconds),
-        _ => Act::Slow(seconds),
-    }
-}
-
 /// One of the ApiKeys uses the account through a ServiceAccount that only observes it.
 fn manifest(name: &str) -> Value {
     let mut key = manifests::key(name, json!({"rotation": {"overlap": "20m"}}));
@@ -335,132 +192,6 @@ fn observer() -> Value {
         manifests::account(json!({"management": "Observed", "username": "team-a.ci"}));
     account["metadata"]["name"] = json!("observer");
     account
-}
-
-impl Trouble {
-    async fn strike(&self, scene: &Scene) {
-        match self {
-            Self::Effect(who, skip, act) => {
-                let rule = Rule::effect(act.clone(), &Process::new(who), *skip);
-                scene.world.recorder.script(rule);
-            }
-            Self::Pause(who, seconds) => {
-                scene.pause(who);
-                let (scene, who, seconds) = (scene.clone(), *who, *seconds);
-                tokio::spawn(async move {
-                    sleep(Duration::from_secs(seconds)).await;
-                    scene.wake(who);
-                });
-            }
-            Self::Server(fault, seconds) => {
-                scene.twin.fault(Wrong::new(fault.clone()));
-                let (scene, seconds) = (scene.clone(), *seconds);
-                tokio::spawn(async move {
-                    sleep(Duration::from_secs(seconds)).await;
-                    scene.twin.clear_faults();
-                });
-            }
-            Self::Compact => scene.compact(),
-            Self::WipeAccount => {
-                let wiped = json!({"status": null});
-                // It may not be there.
-                drop(scene.patch_status(&Address::account("ci"), wiped).await);
-            }
-            Self::Blind(who, resource, seconds) => {
-                let api = scene.world.api.clone();
-                api.hold(who, resource);
-                let (who, resource, seconds) = (*who, *resource, *seconds);
-                tokio::spawn(async move {
-                    sleep(Duration::from_secs(seconds)).await;
-                    api.release(who, resource);
-                });
-            }
-            Self::Lose(who, resource) => {
-                let version = scene.world.api.store(|store| store.version());
-                for missed in 1..4 {
-                    scene.world.api.lose(who, resource, version + missed);
-                }
-            }
-            Self::Jump(who, seconds) => scene.jump(who, SignedDuration::from_secs(*seconds)),
-            Self::Quota(seconds) => {
-                let api = scene.world.api.clone();
-                api.store(|store| store.admit(QUOTA, no_secret));
-                let seconds = *seconds;
-                tokio::spawn(async move {
-                    sleep(Duration::from_secs(seconds)).await;
-                    api.store(|store| store.lift(QUOTA));
-                });
-            }
-            // Whatever is done to something that is gone, or refused, is simply not done.
-            Self::Deed(deed, name) => {
-                drop(deed.perform(scene, name, &manifest(name)).await);
-            }
-        }
-    }
-}
-
-/// The name of the rule that lets no Secret be written.
-const QUOTA: &str = "quota";
-
-fn no_secret(write: &mut Write<'_>) -> Result<(), Denied> {
-    match (write.resource.as_str(), write.verb) {
-        ("secrets", Verb::Create | Verb::Replace | Verb::Patch) => {
-            Err(Denied("exceeded quota: secrets".into()))
-        }
-        _ => Ok(()),
-    }
-}
-
-impl Deed {
-    /// Does it with the ApiKey of this name, whose manifest this is.
-    pub(crate) async fn perform(self, scene: &Scene, name: &str, manifest: &Value) -> Result<()> {
-        let key = Address::key(name);
-        let edit = async |spec: Value| {
-            let patch = json!({"spec": spec});
-            scene.patch(&key, patch).await.map(drop)
-        };
-        let uid = |scene: &Scene| {
-            let object = scene.get(&key)?;
-            Some(object["metadata"]["uid"].as_str()?.to_owned())
-        };
-        match self {
-            Self::Apply => scene.apply(manifest).await.map(drop),
-            Self::Delete => scene.delete(&key).await,
-            Self::DeleteSecret => scene.delete(&Address::secret(TEAM, name)).await,
-            Self::Rotate => {
-                let request = scene.now().to_string();
-                let annotations = json!({"apikeys.dev/rotate": request});
-                let patch = json!({"metadata": {"annotations": annotations}});
-                scene.patch(&key, patch).await.map(drop)
-            }
-            Self::Revoke | Self::TakeBack => {
-                // Taken back within minutes, it may leave a dead key in the Secret for a moment.
-                if let Some(uid) = uid(scene) {
-                    scene.witness.pardon(&uid);
-                }
-                edit(json!({"revoked": self == Self::Revoke})).await
-            }
-            Self::Replace => scene.replace(manifest).await.map(drop),
-            Self::Wipe => scene
-                .patch_status(&key, json!({"status": null}))
-                .await
-                .map(drop),
-            Self::EndKey => {
-                let held = scene.published(TEAM, name).context("no key")?;
-                scene.witness.outside(&held.id);
-                Ok(scene.twin.change(Change::RevokeKey { key: held.id })?)
-            }
-            Self::Suspend | Self::Resume => edit(json!({"suspend": self == Self::Suspend})).await,
-            Self::Shorten => edit(json!({"lifetime": "5d"})).await,
-            Self::Reshape => {
-                let data = json!({"OCTOPUS_API_KEY": "{{ key }}", "NOTE": "two entries"});
-                edit(json!({"secret": {"data": data}})).await
-            }
-            Self::Keep | Self::Drop => {
-                edit(json!({"secret": {"keepPrevious": self == Self::Keep}})).await
-            }
-        }
-    }
 }
 
 /// Nothing goes wrong any more, and every ApiKey that is there is wanted.
