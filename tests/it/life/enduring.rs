@@ -6,8 +6,9 @@ use http::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 use simulation::consumer::Habit;
 use simulation::effect::{Call, Door};
+use simulation::kubernetes::{Denied, Part};
 use simulation::manifests::{self, Address, TEAM};
-use simulation::scene::Scene;
+use simulation::scene::{OPERATOR, Scene};
 use simulation::script::{Act, Rule};
 use testbed::twins::{Fault, Rule as Wrong};
 
@@ -23,6 +24,7 @@ pub(super) fn tests() -> Vec<Test> {
         test("a_replaced_account_keeps_what_was_retained", replaced),
         test("an_observer_goes_without_waiting_for_others", shared),
         test("a_404_without_an_object_ends_nothing", stray_404),
+        test("what_may_not_be_said_is_not_said_all_the_time", unsaid),
     ]
 }
 
@@ -179,5 +181,35 @@ async fn stray_404(scene: Scene) -> Result<()> {
     ensure!(ticket.count() == 5, "it was asked {} times", ticket.count());
     ensure!(scene.published(TEAM, "deploys").map(|key| key.id) == key.map(|key| key.id));
     ensure!(scene.says(&address, "Ready", "True"));
+    only_published(&scene, "deploys")
+}
+
+/// An ApiKey does not parse, and an API server that is old holds that against what is said of it.
+async fn unsaid(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    let address = used(&scene, json!({})).await?;
+    scene.world.api.store(|store| {
+        store.admit("old", |write| {
+            let garbled = write.object["spec"]["lifetime"] == "soon";
+            match write.part {
+                Part::Status if garbled => Err(Denied("spec.lifetime: Invalid value".into())),
+                _ => Ok(()),
+            }
+        });
+    });
+    let garbled = manifests::key("deploys", json!({"lifetime": "soon"}));
+    scene.apply_unchecked(&garbled).await?;
+    let mark = scene.mark();
+    scene.run(HOUR).await;
+    let mut tries = scene.calls(OPERATOR, mark);
+    tries.retain(|heard| heard.call.path.ends_with("/apikeys/deploys/status"));
+    ensure!(
+        (2..=15).contains(&tries.len()),
+        "tried {} times",
+        tries.len()
+    );
+    scene.world.api.store(|store| store.lift("old"));
+    let said = |scene: &Scene| scene.reason(&address) == "Invalid";
+    scene.until("it is said", MINUTE * 6, said).await?;
     only_published(&scene, "deploys")
 }
