@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use futures::FutureExt as _;
 use futures::stream::{BoxStream, StreamExt};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::runtime::controller::{self, Action, applier};
@@ -14,8 +13,6 @@ use kube::runtime::reflector::Store;
 use kube::{Api, Client, Config};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
-use tracing::Instrument as _;
 
 pub use self::signals::Signals;
 use crate::api::{ClusterDeployServer, DeployServer};
@@ -378,14 +375,8 @@ async fn apply<K, F>(
         .take_until(stop.clone().cancelled_owned())
         .map(Ok::<_, std::convert::Infallible>)
         .boxed();
-    // Each in a task of its own: within one, whatever wakes one would have all of them looked at.
-    let run = move |object, ctx| {
-        let pass = tokio::spawn(pass(object, ctx).in_current_span());
-        AbortOnDropHandle::new(pass).map(|ended| match ended {
-            Ok(next) => next,
-            Err(ended) => std::panic::resume_unwind(ended.into_panic()),
-        })
-    };
+    let run =
+        move |object, ctx| Box::pin(pass(object, ctx)) as futures::future::BoxFuture<'static, _>;
     // As many as there are objects: `Lanes` bounds them, tenant by tenant.
     let config = controller::Config::default().concurrency(0);
     applier(
