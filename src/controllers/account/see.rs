@@ -52,7 +52,7 @@ pub(super) fn see(ctx: &Ctx, object: ServiceAccount, memory: &Memory) -> Option<
     let grant = connection
         .as_ref()
         .map_err(Clone::clone)
-        .and_then(|_| grant(ctx, &facts, line.as_ref()));
+        .and_then(|_| grant(ctx, &facts));
     let lists = connection
         .as_ref()
         .ok()
@@ -153,11 +153,7 @@ fn identities(ctx: &Ctx, line: Option<&Line>) -> BTreeSet<AccountId> {
 
 /// What the connection grants this ServiceAccount, as it is written now: all, for one of the same
 /// namespace.
-pub(in crate::controllers) fn grant(
-    ctx: &Ctx,
-    object: &Object,
-    line: Option<&Line>,
-) -> Result<Allowance, Stop> {
+pub(in crate::controllers) fn grant(ctx: &Ctx, object: &Object) -> Result<Allowance, Stop> {
     let place = Place::of(&object.spec.server_ref, &object.namespace);
     if place.namespace.is_some() {
         return Ok(Allowance::default());
@@ -186,9 +182,15 @@ pub(in crate::controllers) fn grant(
     }
     let username = match spec.management {
         Management::Own => None,
-        Management::Managed | Management::Observed => Some(username(object, line)),
+        Management::Managed | Management::Observed => Some(asked_for(object)),
     };
     allowance(grants, &asker, &spec, username.as_deref())
+}
+
+/// The user name that a grant is asked for: of one that the server takes only when it is cut, the whole.
+fn asked_for(object: &Object) -> String {
+    let own = || format!("{}.{}", object.namespace, object.name);
+    object.spec.username.clone().unwrap_or_else(own)
 }
 
 pub(super) fn username(object: &Object, line: Option<&Line>) -> String {

@@ -91,7 +91,7 @@ pub(super) fn ground(
         .and_then(|account| connection.lists.at_hand(account));
     let stands = ending(ctx, object)
         .and(is_looked_at(account, &known))
-        .and_then(|()| granted(ctx, account, line.as_ref()))
+        .and_then(|()| granted(ctx, account))
         .and_then(|()| match &verified {
             Some(_) => Ok(()),
             None => Err(known
@@ -183,8 +183,8 @@ fn is_looked_at(account: &ServiceAccount, known: &standing::Account) -> Result<(
 }
 
 /// That the connection grants this account to this namespace, as it is written at this moment.
-fn granted(ctx: &Ctx, account: &ServiceAccount, line: Option<&Line>) -> Result<(), Stop> {
-    grant(ctx, &facts::service_account(account), line).map(drop)
+fn granted(ctx: &Ctx, account: &ServiceAccount) -> Result<(), Stop> {
+    grant(ctx, &facts::service_account(account)).map(drop)
 }
 
 /// Whether keys may be left behind; without a grant they may not.

@@ -26,6 +26,7 @@ pub(super) fn tests() -> Vec<Test> {
             "an_adopted_account_that_is_gone_holds_nobody",
             adopted_and_gone,
         ),
+        test("the_longest_namespace_has_its_own_accounts", longest),
     ]
 }
 
@@ -301,5 +302,42 @@ async fn adopted_and_gone(scene: Scene) -> Result<()> {
     scene.until_gone(&deploys, MINUTE * 7).await?;
     scene.delete(&address).await?;
     scene.until_gone(&address, MINUTE * 7).await?;
+    Ok(())
+}
+
+/// The name that the server takes is cut, and is granted by what it was before.
+async fn longest(scene: Scene) -> Result<()> {
+    let namespace = "n".repeat(63);
+    let mut server = manifests::cluster_server();
+    server["spec"]["grants"] = json!([{"namespaces": {"from": "All"}}]);
+    let mut own = manifests::granted_account("ci", json!({}));
+    own["metadata"]["namespace"] = json!(namespace);
+    for manifest in [
+        manifests::namespace(&namespace),
+        manifests::cluster_credential(&scene.credential()),
+        server,
+        own.clone(),
+    ] {
+        scene.apply(&manifest).await?;
+    }
+    let address = Address::of(&own)?;
+    scene.until_ready(&address, MINUTE).await?;
+    let username = scene.get(&address).unwrap_or_default()["status"]["username"].clone();
+    let username = username.as_str().context("no user name")?;
+    ensure!(
+        username.len() <= 64 && username.starts_with("nnn"),
+        "{username}"
+    );
+    view(&scene, username)?;
+    // What somebody else asks for by that name is judged as it is.
+    let mut greedy = manifests::granted_account("greedy", json!({"username": username}));
+    greedy["metadata"]["namespace"] = json!(TEAM);
+    scene.apply(&greedy).await?;
+    scene.run(MINUTE).await;
+    let reason = scene.reason(&Address::account("greedy"));
+    ensure!(reason == "NotGranted", "{reason}");
+    scene.delete(&address).await?;
+    scene.until_gone(&address, MINUTE).await?;
+    ensure!(scene.twin.view().account(username).is_none(), "it is left");
     Ok(())
 }
