@@ -118,9 +118,10 @@ impl Rung {
         body: impl FnOnce() -> Result<()> + Send + 'static,
     ) -> Self {
         self.test(name, async |_| {
-            std::thread::spawn(body)
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            let (tell, told) = tokio::sync::oneshot::channel();
+            // Nobody waits for one that hangs.
+            std::thread::spawn(move || drop(tell.send(body())));
+            told.await.context("it panicked")?
         })
     }
 
@@ -130,7 +131,7 @@ impl Rung {
         name: impl Into<String>,
         body: impl FnOnce() -> Result<()> + Send + 'static,
     ) -> Self {
-        self.test(name, async |_| body())
+        self.apart(name, body)
     }
 }
 

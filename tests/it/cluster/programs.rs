@@ -1,5 +1,6 @@
 //! Programs that use keys all the while, and what they have to complain of.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ impl Habit {
 #[derive(Default)]
 pub(super) struct Programs {
     halt: CancellationToken,
+    /// How often each of them used a key that worked.
+    uses: Mutex<Vec<Arc<AtomicUsize>>>,
     complaints: Arc<Mutex<Vec<String>>>,
 }
 
@@ -56,6 +59,9 @@ impl Programs {
             complaints.push(format!("{habit:?}, with Secret {name}: {what}"));
         };
         let (halt, name) = (self.halt.clone(), secret.to_owned());
+        let worked = Arc::new(AtomicUsize::new(0));
+        let mut all = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(Arc::clone(&worked));
         tokio::spawn(async move {
             let mut uses = interval(USES);
             let (mut slots, mut read_at) = (Vec::new(), None::<Instant>);
@@ -78,6 +84,7 @@ impl Programs {
                 };
                 if slots.iter().take(tried).any(|value| works(value)) {
                     refused = 0;
+                    worked.fetch_add(1, Ordering::Relaxed);
                     continue;
                 }
                 refused += 1;
@@ -97,6 +104,10 @@ impl Programs {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         ensure!(complaints.is_empty(), "{}", complaints.join("\n"));
+        let uses = self.uses.lock().unwrap_or_else(PoisonError::into_inner);
+        let uses: Vec<usize> = uses.iter().map(|it| it.load(Ordering::Relaxed)).collect();
+        let all = !uses.is_empty() && uses.iter().all(|uses| *uses > 5);
+        ensure!(all, "a program hardly used its key: {uses:?}");
         Ok(())
     }
 }

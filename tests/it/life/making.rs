@@ -164,6 +164,8 @@ async fn restart(scene: Scene) -> Result<()> {
     let mark = scene.mark();
     scene.crash(OPERATOR);
     scene.run(MINUTE * 5).await;
+    let began = !scene.calls(OPERATOR, mark).is_empty();
+    ensure!(began && scene.life(OPERATOR).life == 1, "it is not back");
     let cost = Cost::since(&scene, mark);
     ensure!(cost.writes == 0 && cost.rehearsals == 0, "{cost:?}");
     ensure!(cost.lists <= 1, "{cost:?}");

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use simulation::consumer::Habit;
 use simulation::effect::Call;
-use simulation::kubernetes::Denied;
+use simulation::kubernetes::{Denied, Durability};
 use simulation::manifests::{self, Address, TEAM, encoded, key_of, previous_of};
 use simulation::scene::{OPERATOR, Scene};
 use simulation::script::{Act, Moment, Rule};
@@ -371,7 +371,7 @@ async fn brought_back(scene: Scene) -> Result<()> {
 
 /// Whether a call changes the Secret, and is meant.
 fn writes_the_secret(call: &Call) -> bool {
-    let ours = call.process.name.as_ref() == OPERATOR;
+    let ours = call.process.name.as_ref() == OPERATOR && call.durability == Durability::Lasting;
     ours && call.is_effect() && call.path == Address::secret(TEAM, "deploys").path()
 }
 

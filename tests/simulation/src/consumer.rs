@@ -14,6 +14,9 @@ use crate::manifests::{Address, key_of, previous_of};
 use crate::scene::Scene;
 use crate::wire::HOST;
 
+/// The name of every workload, as the doors see it.
+pub const CONSUMER: &str = "consumer";
+
 /// When a workload reads its Secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Habit {
@@ -21,7 +24,7 @@ pub enum Habit {
     Once,
     /// Whenever its key is refused.
     Again,
-    /// At every use, the current key first and then the one in the other slot.
+    /// At every use, and tries the key of each slot.
     Slots,
 }
 
@@ -65,7 +68,7 @@ pub(crate) async fn consume(
     }
 }
 
-/// One of the keys in the Secret must work, whichever is tried first.
+/// The key of each slot must work.
 async fn slots(scene: &Scene, namespace: &str, secret: &str) {
     let Some(read) = scene.get(&Address::secret(namespace, secret)) else {
         return;
@@ -112,6 +115,6 @@ pub(crate) async fn use_it(scene: &Scene, key: &str) -> Option<StatusCode> {
         .header("X-Octopus-ApiKey", key)
         .body(Bytes::new())
         .ok()?;
-    let wires = scene.wires(&Process::new("consumer"));
+    let wires = scene.wires(&Process::new(CONSUMER));
     wires.send(request).await.ok().map(|answer| answer.status())
 }

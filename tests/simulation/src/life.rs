@@ -3,14 +3,15 @@
 //!
 //! What happens to them, others decide; here is what people do, and what must come of it.
 
+mod middle;
+
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use serde_json::{Value, json};
-use testbed::twins::octopus::Change;
 
-use crate::consumer::Habit;
+use crate::consumer::{CONSUMER, Habit};
 use crate::effect::Effect;
 use crate::manifests::{self, Address, TEAM};
 use crate::recorder::Heard;
@@ -111,6 +112,8 @@ impl Life {
             let scene = Scene::new().await?;
             scene.start(OPERATOR);
             scene.act(self.live(&scene)).await?;
+            let used = scene.calls(CONSUMER, 0).len();
+            ensure!(used > 2, "the key was used {used} times");
             let idle = scene.witness.idle();
             ensure!(idle.is_empty(), "written for nothing: {}", idle[0]);
             all = told(&scene);
@@ -200,16 +203,16 @@ impl Life {
     async fn middle(self, scene: &Scene) -> Result<()> {
         match self {
             Self::Plain | Self::Granted | Self::Retained => {}
-            Self::Restored => put_the_server_back(scene).await?,
-            Self::PutBack => put_the_cluster_back(scene).await?,
-            Self::Swapped => lend_the_credential(scene).await?,
-            Self::Whole => revoke_and_take_back(scene).await?,
-            Self::Rotating => rotate_and_lose(scene).await?,
-            Self::Bereft => delete_the_account(scene).await?,
-            Self::Slotted => rotate(scene).await?,
-            Self::Garbled => garble_and_mend(scene, &self.key()).await?,
-            Self::Copied => tear_a_copy_down(scene).await?,
-            Self::Fleeting => return outlive(scene).await,
+            Self::Restored => middle::put_the_server_back(scene).await?,
+            Self::PutBack => middle::put_the_cluster_back(scene).await?,
+            Self::Swapped => middle::lend_the_credential(scene).await?,
+            Self::Whole => middle::revoke_and_take_back(scene).await?,
+            Self::Rotating => middle::rotate_and_lose(scene).await?,
+            Self::Bereft => middle::delete_the_account(scene).await?,
+            Self::Slotted => middle::rotate(scene).await?,
+            Self::Garbled => middle::garble_and_mend(scene, &self.key()).await?,
+            Self::Copied => middle::tear_a_copy_down(scene).await?,
+            Self::Fleeting => return middle::outlive(scene).await,
         }
         scene.until_ready(&Address::key(KEY), MENDED).await?;
         scene.run(SWEPT).await;
@@ -324,21 +327,6 @@ async fn by_hand(scene: &Scene, path: &str, body: &Value) -> Result<()> {
     Ok(())
 }
 
-/// The key is revoked, and comes back as another one.
-async fn revoke_and_take_back(scene: &Scene) -> Result<()> {
-    let address = Address::key(KEY);
-    scene.until_ready(&address, MENDED).await?;
-    let wish = |revoked: bool| json!({"spec": {"revoked": revoked}});
-    scene.patch(&address, wish(true)).await?;
-    scene
-        .until("it is revoked", MENDED, |scene| {
-            scene.reason(&address) == "Revoked" && scene.living().is_empty()
-        })
-        .await?;
-    scene.patch(&address, wish(false)).await?;
-    Ok(())
-}
-
 /// The name of the workload that is restarted.
 const WORKLOAD: &str = "shop";
 
@@ -352,178 +340,4 @@ fn hand_made() -> Value {
         },
         "data": {"other": manifests::encoded("stays")},
     })
-}
-
-/// The key is replaced.
-async fn rotate(scene: &Scene) -> Result<()> {
-    let address = Address::key(KEY);
-    scene.until_ready(&address, MENDED).await?;
-    let annotation = json!({"metadata": {"annotations": {"apikeys.dev/rotate": "once"}}});
-    scene.patch(&address, annotation).await?;
-    let first = held(scene);
-    replaced(scene, first).await
-}
-
-/// The key is replaced, and the Secret with the new one is lost: a third one comes.
-async fn rotate_and_lose(scene: &Scene) -> Result<()> {
-    rotate(scene).await?;
-    let second = held(scene);
-    scene.delete(&Address::secret(TEAM, KEY)).await?;
-    replaced(scene, second).await
-}
-
-fn held(scene: &Scene) -> Option<String> {
-    Some(scene.published(TEAM, KEY)?.id)
-}
-
-/// Waits until the Secret holds another key.
-async fn replaced(scene: &Scene, old: Option<String>) -> Result<()> {
-    let another = |scene: &Scene| {
-        let now = held(scene);
-        now.is_some() && now != old
-    };
-    scene.until("another key", MENDED, another).await?;
-    Ok(())
-}
-
-/// The server is put back as it was before a rotation: the new key is gone, and the old one, which was
-/// revoked, lives again.
-async fn put_the_server_back(scene: &Scene) -> Result<()> {
-    scene.until_ready(&Address::key(KEY), MENDED).await?;
-    let backup = scene.twin.backup();
-    rotate(scene).await?;
-    scene.run(SWEPT).await;
-    let lost = held(scene);
-    for key in scene.living() {
-        scene.witness.outside(&key.id);
-    }
-    scene.twin.restore(backup);
-    replaced(scene, lost).await
-}
-
-/// The cluster is put back as it was before a rotation. The new key looks like a copy's then: a person
-/// has the key replaced, and takes the note of it off.
-async fn put_the_cluster_back(scene: &Scene) -> Result<()> {
-    scene.until_ready(&Address::key(KEY), MENDED).await?;
-    scene.run(SWEPT).await;
-    let objects = scene.snapshot();
-    rotate(scene).await?;
-    scene.run(SWEPT).await;
-    scene.put_back(&objects);
-    scene.run(SWEPT).await;
-    let ask = json!({"metadata": {"annotations": {"apikeys.dev/rotate": "after all"}}});
-    let first = held(scene);
-    scene.patch(&Address::key(KEY), ask).await?;
-    replaced(scene, first).await?;
-    take_the_note_off(scene).await
-}
-
-/// The ApiKey does not parse while two sweeps go by, which leave its key and its Secret alone.
-async fn garble_and_mend(scene: &Scene, manifest: &Value) -> Result<()> {
-    scene.until_ready(&Address::key(KEY), MENDED).await?;
-    let first = held(scene);
-    let mut garbled = manifest.clone();
-    garbled["spec"]["lifetime"] = json!("soon");
-    scene.apply_unchecked(&garbled).await?;
-    scene.run(SWEPT).await;
-    ensure!(held(scene) == first, "its key was replaced");
-    let reason = scene.reason(&Address::key(KEY));
-    ensure!(reason == "Invalid", "it says {reason}");
-    scene.apply(manifest).await?;
-    rotate(scene).await
-}
-
-/// The operator of the copy.
-const COPY: &str = "copy";
-
-/// The copy lacks the key that comes next, and makes one of its own; then it is taken away, and a person
-/// takes the note of it off.
-async fn tear_a_copy_down(scene: &Scene) -> Result<()> {
-    let (key, account) = (Address::key(KEY), Address::account("ci"));
-    scene.until_ready(&key, MENDED).await?;
-    scene.run(SWEPT).await;
-    let copy = scene.copy()?;
-    for scene in [scene, &copy] {
-        scene.witness.spare(5);
-    }
-    copy.start(COPY);
-    copy.witness
-        .outside(&held(scene).context("the Secret holds no living key")?);
-    rotate(scene).await?;
-    scene.run(SWEPT).await;
-    let (own, others) = (held(scene), held(&copy));
-    ensure!(
-        own.is_some() && others.is_some() && own != others,
-        "{own:?} and {others:?}"
-    );
-    for address in [&key, &account] {
-        copy.delete(address).await?;
-    }
-    scene.run(SWEPT).await;
-    // What is of the original's making holds the copy, until a person says that it stays.
-    for address in [&key, &account] {
-        let stays = json!({"spec": {"deletionPolicy": "Retain"}});
-        copy.patch(address, stays).await?;
-        copy.until_gone(address, MENDED).await?;
-    }
-    copy.stop(COPY);
-    copy.verdict()?;
-    ensure!(held(scene) == own, "the copy has ended {own:?}");
-    take_the_note_off(scene).await
-}
-
-/// A person says that there is no other cluster.
-async fn take_the_note_off(scene: &Scene) -> Result<()> {
-    let note = json!({"metadata": {"annotations": {"apikeys.dev/identity-shared": null}}});
-    scene.patch(&Address::account("ci"), note).await.map(drop)
-}
-
-/// The operator's own key is an administrator's for a while; then it is its own again.
-async fn lend_the_credential(scene: &Scene) -> Result<()> {
-    scene.until_ready(&Address::key(KEY), MENDED).await?;
-    let (own, admin, value) = scene.twin.look(|twin, _| {
-        let start = twin.start();
-        let (own, admin) = (start.operator.user.clone(), start.admin.user.clone());
-        (own, admin, start.operator.key.clone())
-    });
-    let key = scene.twin.look(|twin, now| twin.whose(now, &value));
-    let key = key.context("the operator has no key")?.id;
-    let give = |user: String| Change::GiveKey {
-        key: key.clone(),
-        user,
-    };
-    scene.twin.change(give(admin))?;
-    scene.run(MENDED).await;
-    scene.twin.change(give(own))?;
-    let server = Address::server("octopus");
-    scene.until_ready(&server, MENDED).await?;
-    rotate(scene).await
-}
-
-/// The key expires, its Secret goes, and an hour later its ApiKey.
-async fn outlive(scene: &Scene) -> Result<()> {
-    let address = Address::key(KEY);
-    scene.until_ready(&address, MENDED).await?;
-    let held = held(scene).context("the Secret holds no living key")?;
-    let hour = MINUTE * 60;
-    scene
-        .until("it has expired", hour * 3, |scene| {
-            scene.reason(&address) == "Expired"
-        })
-        .await?;
-    scene.until_gone(&address, hour * 2).await?;
-    ensure!(scene.living().is_empty(), "{held} is not the last");
-    Ok(())
-}
-
-/// The account goes on the server, and its keys with it.
-async fn delete_the_account(scene: &Scene) -> Result<()> {
-    scene.until_ready(&Address::key(KEY), MENDED).await?;
-    let lost = held(scene);
-    for key in scene.living() {
-        scene.witness.outside(&key.id);
-    }
-    let user = ACCOUNT.to_owned();
-    scene.twin.change(Change::Delete { user })?;
-    replaced(scene, lost).await
 }

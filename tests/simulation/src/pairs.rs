@@ -1,6 +1,6 @@
 //! Two crashes in one life: at an effect of the first process, and at one of the second.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::effect::{Call, Process};
 use crate::life::Life;
@@ -47,9 +47,10 @@ impl Pair {
                 let rule = Rule::once(Act::Crash(moment), of_life(life)).after(number);
                 scene.world.recorder.script(rule)
             };
-            script(0, self.first);
+            let first = script(0, self.first);
             let second = script(1, self.second);
             scene.act(self.life.live(&scene)).await?;
+            ensure!(first.count() == 1, "the first process did not crash");
             if second.count() == 1 {
                 reach = Reach::Crashed;
             }
@@ -91,7 +92,6 @@ pub fn after(life: Life, first: Crash, from: usize, stride: usize) -> Result<usi
     let seconds = (0..).flat_map(|number| MOMENTS.map(|moment| (number, moment)));
     let mut played = 0;
     for second in seconds.skip(from).step_by(stride.max(1)) {
-        played += 1;
         let pair = Pair {
             life,
             first,
@@ -100,6 +100,7 @@ pub fn after(life: Life, first: Crash, from: usize, stride: usize) -> Result<usi
         if pair.play()? == Reach::Short {
             break;
         }
+        played += 1;
     }
     Ok(played)
 }

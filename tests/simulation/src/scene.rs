@@ -143,7 +143,7 @@ impl Scene {
 
     /// The cluster is put back as it was. What the witness would say of that is nobody's doing.
     pub fn put_back(&self, objects: &Snapshot) {
-        self.witness.look(None);
+        self.look();
         self.world.api.store(|store| store.restore(objects));
         self.witness.look(None);
     }
@@ -187,7 +187,7 @@ impl Scene {
 
     /// Forgets the history of the API server: watches of earlier versions get 410.
     pub fn compact(&self) {
-        self.witness.look(None);
+        self.look();
         self.world.api.store(Store::compact);
     }
 }

@@ -59,31 +59,31 @@ fn fleet(seed: u64) -> std::io::Result<ExitCode> {
 fn pairs() -> std::io::Result<ExitCode> {
     let mut out = stdout();
     let mut played = 0;
-    let firsts = pairs::LIVES.map(|life| (life, pairs::firsts(life).unwrap_or_default()));
-    let firsts: Vec<_> = firsts
-        .into_iter()
-        .flat_map(|(life, firsts)| firsts.into_iter().map(move |first| (life, first)))
-        .collect();
-    for (life, first) in &firsts {
-        match pairs::after(*life, *first, 0, 1) {
-            Ok(more) => played += more,
+    for life in pairs::LIVES {
+        let firsts = match pairs::firsts(life) {
+            Ok(firsts) => firsts,
             Err(error) => {
-                writeln!(out, "\n{error:#}")?;
+                writeln!(out, "\nan undisturbed {life:?} life: {error:#}")?;
                 return Ok(ExitCode::FAILURE);
             }
+        };
+        for first in firsts {
+            match pairs::after(life, first, 0, 1) {
+                Ok(more) => played += more,
+                Err(error) => {
+                    writeln!(out, "\n{error:#}")?;
+                    return Ok(ExitCode::FAILURE);
+                }
+            }
+            write!(
+                out,
+                "\r{played} pairs, the first crash of a {life:?} life at {first:?}    "
+            )?;
+            out.flush()?;
         }
-        write!(
-            out,
-            "\r{played} pairs, the first crash of a {life:?} life at {first:?}    "
-        )?;
-        out.flush()?;
     }
     writeln!(out, ": every invariant held")?;
-    Ok(if firsts.is_empty() {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(ExitCode::SUCCESS)
 }
 
 fn explore(

@@ -18,7 +18,7 @@ use kube::Client;
 use kube::client::Body;
 use kube::core::WatchEvent;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use table::{Case, Dialect, Step, View};
 
@@ -77,8 +77,7 @@ async fn prepare(client: &Client) -> Result<()> {
         if Instant::now() > deadline {
             bail!("the kind is not served after {PATIENCE:?}");
         }
-        // There is no watch for "served": only asking tells.
-        sleep(Duration::from_millis(50)).await;
+        // There is no watch for "served": only asking tells, and every answer takes its time.
     }
 }
 
@@ -101,11 +100,9 @@ async fn play_case(client: &Client, case: &Case) -> Result<Vec<Difference>> {
         let answer = answer(client, &step, &kept["ns"]).await?;
         found.extend(compare::compare(&case.name, &step, &answer));
         for (name, pointer) in &step.keep {
-            let value = answer
-                .body
-                .pointer(pointer)
-                .and_then(Value::as_str)
-                .unwrap_or_default();
+            let value = answer.body.pointer(pointer).and_then(Value::as_str);
+            let value =
+                value.with_context(|| format!("{}: {} has no {pointer}", case.name, step.act))?;
             kept.insert(name.clone(), value.to_owned());
         }
     }

@@ -60,6 +60,7 @@ impl Scene {
         let plural = &definition.spec.names.plural;
         let mut kinds = kinds()?.into_iter();
         let strict = kinds.find(|kind| kind.plural == *plural);
+        let strict = strict.context("a kind that is not served")?;
         let mut loose = serde_json::to_value(&definition)?;
         for version in loose["spec"]["versions"]
             .as_array_mut()
@@ -72,9 +73,7 @@ impl Scene {
         let loose = Kind::custom(&loose)?;
         self.world.api.store(|store| store.serve(loose));
         let applied = self.apply(manifest).await;
-        self.world
-            .api
-            .store(|store| strict.map(|kind| store.serve(kind)));
+        self.world.api.store(|store| store.serve(strict));
         applied
     }
 

@@ -13,6 +13,13 @@ use crate::manifests;
 use crate::recorder::Pace;
 
 impl Scene {
+    /// Has the witness look at what came of nobody's effect.
+    pub(super) fn look(&self) {
+        for wrong in self.witness.look(None) {
+            self.complain(wrong);
+        }
+    }
+
     /// What anybody has to complain of.
     ///
     /// # Errors

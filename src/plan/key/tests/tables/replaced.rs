@@ -150,6 +150,18 @@ fn replaced_keys_and_strays() {
             "-Ready:Minting +Reconciling:Minting",
         ),
         (
+            "due, but the Secret is gone, and it is the turn of what is due",
+            seen()
+                .intent(2, mins(30))
+                .mirrored(2, mins(30))
+                .retiring_in_status(1, -mins(1))
+                .list(secs(30), &[(1, days(9)), (2, mins(30))])
+                .failed(1, "Forbidden", days(1))
+                .live(),
+            "Open 3",
+            "-Ready:Minting +Reconciling:Minting",
+        ),
+        (
             "due, but the last try failed a moment ago",
             two(days(9))
                 .retiring(1, -mins(1))
