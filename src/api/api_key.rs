@@ -277,7 +277,8 @@ pub struct SecretSpec {
     /// Entries of the Secret, by name, each a template; they replace the default entries. A
     /// template sees `key`, `id`, `url`, `username`, `serial`, `expiresAt`, and with keepPrevious
     /// `previous`: an entry that shows it is there only while the previous key works. Example:
-    /// `config.json: '{"url": "{{ url }}", "key": "{{ key }}"}'`. Default: what the server's own
+    /// `config.json: '{"url": "{{ url }}", "key": "{{ key }}"}'`. A tag has at most 256 characters,
+    /// and no lists, maps, sums, products, comments or raw blocks. Default: what the server's own
     /// tools read from their environment (`OCTOPUS_URL` and `OCTOPUS_API_KEY`, …).
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64, "additionalProperties" = text(16_384)))]
