@@ -212,11 +212,21 @@ fn mean_the_same(object: &Object, other: &Object) -> bool {
     other.uid != object.uid && place(object) == place(other) && named
 }
 
-/// The account that a ServiceAccount has, granted, and shown by the server. What merely stands in its
-/// annotations counts for nothing.
+/// The account that a ServiceAccount has, granted, and shown by the server: what merely stands in its
+/// annotations counts for nothing, except while nobody has looked at it since the operator began.
 fn shown(ctx: &Ctx, object: &Object) -> Option<AccountId> {
-    let known = ctx.standings.accounts.get(&object.uid)?;
-    known.account.filter(|_| known.allowance.is_some())
+    match ctx.standings.accounts.get(&object.uid) {
+        Some(known) => known.account.filter(|_| known.allowance.is_some()),
+        None => object.pins.account.clone(),
+    }
+}
+
+/// Whether a ServiceAccount may have this account: nothing was found that speaks against it. Enough to
+/// let the account be, when not enough to give it to anybody: the server may be away.
+fn may_have(ctx: &Ctx, object: &Object, account: Option<&AccountId>) -> bool {
+    let known = ctx.standings.accounts.get(&object.uid);
+    let refused = known.is_some_and(|known| known.allowance.is_none());
+    object.pins.account.as_ref() == account && !refused
 }
 
 /// The ServiceAccount that managed the same account first.
@@ -260,7 +270,7 @@ pub(super) fn census(
             let twin = || {
                 object.spec.management == Management::Managed
                     && mean_the_same(object, other)
-                    && shown(ctx, other) == object.pins.account
+                    && may_have(ctx, other, object.pins.account.as_ref())
             };
             other.uid == object.uid || object.pins.account.is_some() && twin()
         })

@@ -23,6 +23,7 @@ pub(super) fn tests() -> Vec<Test> {
         test("keys_that_nobody_hears_of_are_paced", unheard),
         test("a_replaced_account_keeps_what_was_retained", replaced),
         test("an_observer_goes_without_waiting_for_others", shared),
+        test("a_restart_ends_no_account_that_others_use", used_by_others),
         test("a_404_without_an_object_ends_nothing", stray_404),
         test("what_may_not_be_said_is_not_said_all_the_time", unsaid),
     ]
@@ -162,6 +163,44 @@ async fn shared(scene: Scene) -> Result<()> {
     scene.delete(&observer).await?;
     scene.until_gone(&observer, MINUTE).await?;
     only_published(&scene, "deploys")
+}
+
+/// One that is being deleted waits for the ApiKeys of another one, whoever is looked at first when the
+/// operator is back, and also when the server was away meanwhile.
+async fn used_by_others(scene: Scene) -> Result<()> {
+    ground(&scene).await?;
+    let mut observer =
+        manifests::account(json!({"management": "Observed", "username": "team-a.ci"}));
+    observer["metadata"]["name"] = json!("observer");
+    scene.apply(&observer).await?;
+    let key = used(&scene, json!({"serviceAccountRef": {"name": "observer"}})).await?;
+    let (first, observer) = (Address::account("ci"), Address::account("observer"));
+    scene.delete(&first).await?;
+    scene.run(MINUTE).await;
+    for away in [false, true] {
+        if away {
+            scene.twin.fault(Wrong::new(Fault::Outage));
+        }
+        scene.crash(OPERATOR);
+        scene.run(MINUTE * 20).await;
+        scene.twin.clear_faults();
+        scene.run(HOUR).await;
+        let reason = scene.reason(&first);
+        ensure!(reason == "InUse", "{reason}");
+        only_published(&scene, "deploys")?;
+    }
+    scene.delete(&key).await?;
+    for address in [key, observer.clone(), first] {
+        if address == observer {
+            scene.delete(&address).await?;
+        }
+        scene.until_gone(&address, MINUTE * 10).await?;
+    }
+    ensure!(
+        scene.twin.view().account("team-a.ci").is_none(),
+        "it is left"
+    );
+    Ok(())
 }
 
 /// Something in front of the API server says that there is no such thing, when a replaced key is due.
