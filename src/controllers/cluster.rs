@@ -137,14 +137,16 @@ impl Cluster {
         let found: Option<K> = self
             .get(meta.namespace.as_deref(), &object.name_any())
             .await?;
-        let found = found.filter(|found| found.meta().uid == meta.uid);
+        if let Some(found) = found {
+            return Ok((found.meta().uid == meta.uid).then_some(found));
+        }
         let guarded = meta
             .finalizers
             .iter()
             .flatten()
             .any(|name| name == finalizer);
-        if found.is_some() || !guarded || meta.deletion_timestamp.is_some() {
-            return Ok(found);
+        if !guarded || meta.deletion_timestamp.is_some() {
+            return Ok(None);
         }
         let mut vanished = object.clone();
         vanished.meta_mut().resource_version = None;

@@ -272,9 +272,11 @@ pub(super) fn census(
                     && mean_the_same(object, other)
                     && may_have(ctx, other, object.pins.account.as_ref())
             };
-            other.uid == object.uid || object.pins.account.is_some() && twin()
+            object.pins.account.is_some() && twin()
         })
         .map(|other| (other.namespace, other.name))
+        // It may have vanished itself, and another one have its name and its ApiKeys.
+        .chain([(object.namespace.clone(), object.name.clone())])
         .collect();
     let residents = keys.iter().map(|key| {
         let key = key.as_ref();

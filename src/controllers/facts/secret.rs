@@ -73,7 +73,8 @@ fn owner(meta: &ObjectMeta, object: &ApiKey, installation: &Installation) -> Opt
         return (whose == uid.as_str()).then_some(Owner::Adopted);
     }
     // A restored backup: nobody owns it but a former ApiKey of the same name, which cannot still be
-    // there.
+    // there. To one that has vanished itself, it may be the next one's.
+    object.meta().resource_version.as_ref()?;
     let former = owners.all(|owner| {
         owner.kind == ApiKey::kind(&())
             && owner.name == object.name_any()

@@ -10,14 +10,15 @@ use simulation::script::{Act, Moment, Rule};
 use testbed::twins::octopus::Change;
 
 use super::{
-    A, LOOK, MINT, MINUTE, PUBLISH, RECORD, REHEARSE, REVOKE, SECOND, Step, apply, goes, ground,
-    held, hold, is_server, key, lives, one_key, secret, test,
+    A, B, LOOK, MINT, MINUTE, PUBLISH, RECORD, REHEARSE, REVOKE, SECOND, Step, apply, goes, ground,
+    held, hold, is_server, key, lives, one_key, secret, settles, test, uid,
 };
 use crate::life::Test;
 
 pub(super) fn tests() -> Vec<Test> {
     let mut tests = vec![
         test("t18_an_unseen_deletion_of_an_account", t18_of_an_account),
+        test("t18_an_unseen_successor_is_left_alone", t18_successor),
         test(
             "t18_an_account_whose_deletion_is_unseen",
             t18_unseen_account,
@@ -101,6 +102,25 @@ async fn t18_unseen_account(scene: Scene) -> Result<()> {
     scene.world.api.release(A, account.resource());
     scene.delete(&key()).await?;
     scene.until_gone(&account, MINUTE).await.map(drop)
+}
+
+/// A sees an ApiKey that B has ended, and that was applied anew: what the new one has is not A's.
+async fn t18_successor(scene: Scene) -> Result<()> {
+    one_key(&scene, "20m").await?;
+    scene.world.api.hold(A, key().resource());
+    scene.start(B);
+    scene.run(SECOND).await;
+    scene.delete(&key()).await?;
+    scene.until_gone(&key(), MINUTE * 2).await?;
+    apply(&scene, "20m").await?;
+    scene.until_ready(&key(), MINUTE).await?;
+    let k2 = held(&scene)?;
+    scene.run(MINUTE * 20).await;
+    ensure!(held(&scene)? == k2, "it was made anew");
+    let made = scene.witness.made(&uid(&scene)?);
+    ensure!(made == 1, "{made} keys were made");
+    scene.world.api.release(A, key().resource());
+    settles(&scene).await
 }
 
 /// Another server answers in place of ours, and knows nothing of our keys: that ends none of them.

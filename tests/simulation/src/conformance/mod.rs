@@ -98,13 +98,15 @@ async fn play_case(client: &Client, case: &Case) -> Result<Vec<Difference>> {
     for step in &case.steps {
         let step = step.filled(&kept)?;
         let answer = answer(client, &step, &kept["ns"]).await?;
-        found.extend(compare::compare(&case.name, &step, &answer));
+        let differs = compare::compare(&case.name, &step, &answer);
         for (name, pointer) in &step.keep {
             let value = answer.body.pointer(pointer).and_then(Value::as_str);
-            let value =
-                value.with_context(|| format!("{}: {} has no {pointer}", case.name, step.act))?;
-            kept.insert(name.clone(), value.to_owned());
+            if value.is_none() && differs.is_empty() {
+                bail!("{}: {} has no {pointer}", case.name, step.act);
+            }
+            kept.insert(name.clone(), value.unwrap_or_default().to_owned());
         }
+        found.extend(differs);
     }
     Ok(found)
 }
