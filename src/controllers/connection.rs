@@ -110,11 +110,7 @@ impl Link for DeployServer {
         wanted
     }
     fn place(&self) -> Place {
-        Place {
-            kind: ServerKind::DeployServer,
-            namespace: self.namespace(),
-            name: self.name_any(),
-        }
+        Place::at(ServerKind::DeployServer, self)
     }
     fn home(&self, _: &str) -> String {
         self.namespace().unwrap_or_default()
@@ -138,11 +134,7 @@ impl Link for ClusterDeployServer {
         wanted
     }
     fn place(&self) -> Place {
-        Place {
-            kind: ServerKind::ClusterDeployServer,
-            namespace: None,
-            name: self.name_any(),
-        }
+        Place::at(ServerKind::ClusterDeployServer, self)
     }
     fn home(&self, own_namespace: &str) -> String {
         own_namespace.to_owned()

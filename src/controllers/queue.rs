@@ -92,12 +92,15 @@ impl<K: Eq + Hash> Shared<K> {
 
 impl<K: Eq + Hash> Drop for Turn<K> {
     fn drop(&mut self) {
-        let Some((shared, thing)) = self.0.take() else {
-            return;
-        };
-        // Whoever has ceased to wait gives the turn back by dropping it.
-        if let Some(call) = shared.next(&thing) {
-            let _ = call.send(Turn(Some((shared, thing))));
+        // Of those who have ceased to wait there may be many: one after the other, not one within the
+        // other.
+        while let Some((shared, thing)) = self.0.take() {
+            let Some(call) = shared.next(&thing) else {
+                return;
+            };
+            if let Err(mut back) = call.send(Turn(Some((shared, thing)))) {
+                self.0 = back.0.take();
+            }
         }
     }
 }
@@ -142,6 +145,21 @@ mod tests {
             order(&comers).await,
             ["first key", "rotation", "drift 1", "drift 2"]
         );
+    }
+
+    #[tokio::test]
+    async fn many_who_wait_no_more_are_passed_over() {
+        let queue = Queue::of(1);
+        let held = queue.take((), Urgency::Drift).await;
+        let mut waits: Vec<_> = (0..100_000)
+            .map(|_| Box::pin(queue.take((), Urgency::Drift)))
+            .collect();
+        for wait in &mut waits {
+            assert!(futures::poll!(wait.as_mut()).is_pending());
+        }
+        drop(waits);
+        drop(held);
+        assert!(queue.0.things().is_empty(), "a queue is left behind");
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
 
 use super::standing::Place;
 use super::watch::{Bells, Queues, Stores, those};
@@ -28,10 +28,10 @@ impl Bells {
     /// Wakes every object that is there.
     pub(crate) fn everything(&self, stores: &Stores) {
         for server in those(&stores.cluster_servers, |_| true) {
-            self.connection(&place(ServerKind::ClusterDeployServer, &*server));
+            self.connection(&Place::at(ServerKind::ClusterDeployServer, &*server));
         }
         for server in those(&stores.servers, |_| true) {
-            self.connection(&place(ServerKind::DeployServer, &*server));
+            self.connection(&Place::at(ServerKind::DeployServer, &*server));
         }
         for account in those(&stores.accounts, |_| true) {
             self.account(
@@ -42,13 +42,5 @@ impl Bells {
         for key in those(&stores.keys, |_| true) {
             self.key(&key.namespace().unwrap_or_default(), &key.name_any());
         }
-    }
-}
-
-fn place(kind: ServerKind, server: &impl Resource) -> Place {
-    Place {
-        kind,
-        namespace: server.namespace(),
-        name: server.name_any(),
     }
 }

@@ -9,6 +9,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::SignedDuration;
+use kube::{Resource, ResourceExt};
 
 use super::lists::Lists;
 use crate::api::{Grant, ServerKind, ServerRef};
@@ -30,6 +31,15 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    /// Where this connection is.
+    pub(crate) fn at(kind: ServerKind, server: &impl Resource) -> Self {
+        Self {
+            kind,
+            namespace: server.namespace(),
+            name: server.name_any(),
+        }
+    }
+
     /// The connection that an object of this namespace refers to.
     pub(crate) fn of(reference: &ServerRef, namespace: &str) -> Self {
         let namespace = match reference.kind {

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use kube::{Resource, ResourceExt};
+use kube::Resource;
 
 use super::standing::{Place, Standings};
 use super::watch::Stores;
@@ -30,17 +30,9 @@ impl Present {
     fn of(stores: &Stores) -> Self {
         let servers = stores.servers.state().into_iter();
         let cluster_servers = stores.cluster_servers.state().into_iter();
-        let place = |kind, namespace, name| Place {
-            kind,
-            namespace,
-            name,
-        };
-        let own = servers.map(|server| {
-            let (namespace, name) = (server.namespace(), server.name_any());
-            place(ServerKind::DeployServer, namespace, name)
-        });
-        let cluster = cluster_servers
-            .map(|server| place(ServerKind::ClusterDeployServer, None, server.name_any()));
+        let own = servers.map(|server| Place::at(ServerKind::DeployServer, &*server));
+        let cluster =
+            cluster_servers.map(|server| Place::at(ServerKind::ClusterDeployServer, &*server));
         let accounts = stores.accounts.state().into_iter();
         let accounts = accounts.map(|account| facts::uid(account.meta()));
         let keys = stores.keys.state().into_iter();

@@ -201,12 +201,13 @@ impl Bells {
 
 /// Namespace and name of the ServiceAccounts of a connection.
 fn accounts_at(stores: &Stores, place: &Place) -> BTreeSet<(String, String)> {
-    let accounts = stores.parsed_accounts().into_iter();
-    accounts
-        .map(|account| (account.namespace().unwrap_or_default(), account))
-        .filter(|(namespace, account)| Place::of(&account.spec.server_ref, namespace) == *place)
-        .map(|(namespace, account)| (namespace, account.name_any()))
-        .collect()
+    let named = |account: &Arc<Guarded<ServiceAccount>>| {
+        let account = account.0.as_ref().ok()?;
+        let namespace = account.namespace().unwrap_or_default();
+        let there = Place::of(&account.spec.server_ref, &namespace) == *place;
+        there.then(|| (namespace, account.name_any()))
+    };
+    stores.accounts.state().iter().filter_map(named).collect()
 }
 
 /// Watches everything, for ever: fills the stores and rings the bells.
@@ -361,21 +362,13 @@ impl Ring {
     }
 
     fn server(&self, server: &Guarded<DeployServer>) {
-        let place = Place {
-            kind: ServerKind::DeployServer,
-            namespace: server.namespace(),
-            name: server.name_any(),
-        };
+        let place = Place::at(ServerKind::DeployServer, server);
         self.bells.connection(&place);
         self.bells.accounts_of(&self.stores, &place);
     }
 
     fn cluster_server(&self, server: &Guarded<ClusterDeployServer>) {
-        let place = Place {
-            kind: ServerKind::ClusterDeployServer,
-            namespace: None,
-            name: server.name_any(),
-        };
+        let place = Place::at(ServerKind::ClusterDeployServer, server);
         self.bells.connection(&place);
         self.bells.accounts_of(&self.stores, &place);
     }
@@ -393,8 +386,16 @@ impl Ring {
 
     fn credential(&self, secret: &PartialObjectMeta<Secret>) {
         let beside = |server: &Guarded<DeployServer>| server.namespace() == secret.namespace();
+        let secret = secret.name_any();
         for server in those(&self.stores.servers, beside) {
-            self.server(&server);
+            let auth = server.0.as_ref().map(|server| &server.spec.connection.auth);
+            if auth.is_ok_and(|auth| credential_name(auth) == Some(&secret)) {
+                self.server(&server);
+            } else {
+                // It may have used this one before, and hold it still.
+                let place = Place::at(ServerKind::DeployServer, &*server);
+                self.bells.connection(&place);
+            }
         }
     }
 

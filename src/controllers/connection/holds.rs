@@ -89,11 +89,7 @@ impl Neighbour {
             Err(_) => Uses::Unknown,
         };
         Self {
-            place: Place {
-                kind,
-                namespace: object.namespace(),
-                name: object.name_any(),
-            },
+            place: Place::at(kind, object),
             deleting: object.meta().deletion_timestamp.is_some(),
             uses,
         }
