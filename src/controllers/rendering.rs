@@ -1,7 +1,8 @@
 //! The entries of a Secret, rendered from templates.
 //!
 //! Templates are a tenant's text: they get no loader, no environment, a bound on work (`tags` keeps
-//! out what it would not hold for) and a bound on size, and an error that names the entry and the place but shows no value.
+//! out what it would not hold for) and a bound on size, and an error that names the entry and the
+//! place but shows no value.
 
 mod tags;
 

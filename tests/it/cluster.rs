@@ -18,9 +18,13 @@
 //! | `sight` | what `kubectl get` and `kubectl explain` show |
 //! | `endings` | deletion, expiry, revocation, retention |
 //! | `tampering` | status wiped, old manifests, old intents |
-//! | `alone` | kill -9, objects that do not parse: each on a stage of its own |
+//! | `alone` | a restart over settled keys, objects that do not parse, and `kills`: each on a stage of its own |
+//! | `costs` | what rotations and losses cost, from the audit log (played in `long`) |
 //! | `rotations` | fifty rotations, with kill -9: on a stage of its own; `programs` use the keys |
 //! | `replicas` | two operators, one of which is killed or put to sleep: in `alone` |
+//!
+//! Rows are written in the words of a `case`, which plays on a `stage` before a `tapped` twin; `heard`
+//! and `kstatus` hold what everybody sees of it.
 //!
 //! `ROW=<name>` in the environment plays only the rows whose name contains it.
 

@@ -3,6 +3,15 @@
 //!
 //! What must be true after every effect, [`simulation::witness`] says; here is what must come of
 //! what people do.
+//!
+//! | file | what is in it |
+//! | --- | --- |
+//! | `making` `rotating` `bounds` `ending` | a key from its manifest to its end |
+//! | `secrets` `restarting` | what is done with its Secret and its workloads |
+//! | `accounts` `drift` `foreign` `copies` | accounts, what others change, keys of nobody, clusters put back or copied |
+//! | `trouble` `enduring` | what stands against a key, and what must not |
+//! | `leading` | two operators of which one leads |
+//! | `counting` `cost` | what the operator counts, and what it costs |
 
 mod accounts;
 mod bounds;

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use simulation::manifests::{self, Address, TEAM};
-use simulation::scene::{INSTALLATION, Scene};
+use simulation::scene::{INSTALLATION, OPERATOR, Scene};
 use testbed::twins::octopus::{AccountView, Change};
 use testbed::twins::{Effect, Fault, Rule as Wrong};
 
@@ -210,16 +210,23 @@ async fn two(scene: Scene) -> Result<()> {
     connect(&scene).await?;
     let first = account(&scene, json!({"username": "shared"})).await?;
     scene.until_ready(&first, MINUTE).await?;
-    let mut second = manifests::account(json!({"username": "shared", "adopt": true}));
-    second["metadata"]["name"] = json!("late");
+    let spec = json!({"username": "shared", "adopt": true, "displayName": "Mine"});
+    let mut second = manifests::account(spec);
+    second["metadata"]["name"] = json!("a-late-one");
     scene.apply(&second).await?;
-    let second = Address::account("late");
+    let second = Address::account("a-late-one");
     scene.run(MINUTE).await;
     ensure!(
         scene.reason(&second) == "AccountConflict",
         "{}",
         scene.reason(&second)
     );
+    ensure!(scene.says(&first, "Ready", "True"), "the first one lost it");
+    // Whoever is looked at first when the operator is back.
+    let before = view(&scene, "shared")?;
+    scene.crash(OPERATOR);
+    scene.run(MINUTE * 10).await;
+    ensure!(view(&scene, "shared")? == before, "the second one took it");
     ensure!(scene.says(&first, "Ready", "True"), "the first one lost it");
     // The second one goes without the account.
     scene.delete(&second).await?;
