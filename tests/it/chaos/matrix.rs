@@ -2,6 +2,7 @@
 //!
 //! The effects are not listed anywhere: they are those that the operator has in an undisturbed life.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -120,12 +121,16 @@ fn every_effect(
 ) -> Result<()> {
     let effects = life.effects()?;
     let mut wrong = Vec::new();
+    let done = AtomicUsize::new(0);
     for (number, effect) in effects.iter().enumerate() {
+        let done = &done;
         let outcome = play(|| async move {
             let scene = Scene::new().await?;
             scene.start(OPERATOR);
             let rule = Rule::effect(act(), &Process::new(OPERATOR), number);
-            scene.act(disturbed(&scene, life, rule, aftermath)).await
+            scene
+                .act(disturbed(&scene, life, rule, (aftermath, done)))
+                .await
         });
         if let Err(error) = outcome {
             wrong.push(format!(
@@ -134,6 +139,11 @@ fn every_effect(
             ));
         }
     }
+    let done = done.into_inner();
+    ensure!(
+        done > effects.len() / 4,
+        "{aftermath:?} was done {done} times"
+    );
     verdict(&wrong, effects.len())
 }
 
@@ -152,7 +162,12 @@ pub(super) fn verdict(wrong: &[String], lives: usize) -> Result<()> {
     Ok(())
 }
 
-async fn disturbed(scene: &Scene, life: Life, rule: Rule, aftermath: Aftermath) -> Result<()> {
+async fn disturbed(
+    scene: &Scene,
+    life: Life,
+    rule: Rule,
+    (aftermath, done): (Aftermath, &AtomicUsize),
+) -> Result<()> {
     scene.witness.spare(1);
     scene.keep_down(OPERATOR);
     let ticket = scene.world.recorder.script(rule);
@@ -160,7 +175,7 @@ async fn disturbed(scene: &Scene, life: Life, rule: Rule, aftermath: Aftermath) 
     let meddle = async {
         ticket.met().await;
         scene.run(SECOND).await;
-        after(scene, aftermath).await?;
+        done.fetch_add(after(scene, aftermath).await?, Ordering::Relaxed);
         scene.restart(OPERATOR);
         Ok(())
     };
@@ -173,10 +188,12 @@ async fn disturbed(scene: &Scene, life: Life, rule: Rule, aftermath: Aftermath) 
     Ok(())
 }
 
-async fn after(scene: &Scene, aftermath: Aftermath) -> Result<()> {
+/// Says whether anything was there to do it with.
+async fn after(scene: &Scene, aftermath: Aftermath) -> Result<usize> {
+    let mut done = false;
     let key_address = Address::key("deploys");
     match aftermath {
-        Aftermath::Nothing => {}
+        Aftermath::Nothing => done = true,
         Aftermath::Wipe => {
             for address in [
                 key_address,
@@ -184,6 +201,7 @@ async fn after(scene: &Scene, aftermath: Aftermath) -> Result<()> {
                 Address::server("octopus"),
             ] {
                 if scene.get(&address).is_some() {
+                    done = true;
                     scene
                         .patch_status(&address, json!({"status": null}))
                         .await?;
@@ -198,6 +216,7 @@ async fn after(scene: &Scene, aftermath: Aftermath) -> Result<()> {
                 let live = scene.get(&Address::of(&manifest)?);
                 let live = live.filter(|live| live["metadata"]["deletionTimestamp"].is_null());
                 if live.is_some_and(|live| !may || account_is_known(&live)) {
+                    done = true;
                     scene.replace(&manifest).await?;
                 }
             }
@@ -206,14 +225,21 @@ async fn after(scene: &Scene, aftermath: Aftermath) -> Result<()> {
             let live = scene.get(&key_address);
             let intent = live.map(|live| live["metadata"]["annotations"][INTENT].clone());
             if let Some(Value::String(intent)) = intent {
+                done = true;
                 let again = scene.clone();
                 tokio::spawn(async move { old_intent(&again, &intent).await });
             }
         }
-        Aftermath::Compact => scene.compact(),
-        Aftermath::Clock(seconds) => scene.jump(OPERATOR, SignedDuration::from_secs(seconds)),
+        Aftermath::Compact => {
+            done = true;
+            scene.compact();
+        }
+        Aftermath::Clock(seconds) => {
+            done = true;
+            scene.jump(OPERATOR, SignedDuration::from_secs(seconds));
+        }
     }
-    Ok(())
+    Ok(usize::from(done))
 }
 
 const INTENT: &str = "apikeys.dev/intent";

@@ -73,6 +73,14 @@ impl Deed {
             let object = scene.get(&key)?;
             Some(object["metadata"]["uid"].as_str()?.to_owned())
         };
+        // Taken back within minutes, it may leave a dead key in the Secret for a moment.
+        let takes_back = matches!(self, Self::TakeBack | Self::Replace);
+        let was = scene
+            .get(&key)
+            .is_some_and(|key| key["spec"]["revoked"] == true);
+        if let Some(uid) = uid(scene).filter(|_| takes_back && was) {
+            scene.witness.pardon(&uid);
+        }
         match self {
             Self::Apply => scene.apply(manifest).await.map(drop),
             Self::Delete => scene.delete(&key).await,
@@ -83,13 +91,7 @@ impl Deed {
                 let patch = json!({"metadata": {"annotations": annotations}});
                 scene.patch(&key, patch).await.map(drop)
             }
-            Self::Revoke | Self::TakeBack => {
-                // Taken back within minutes, it may leave a dead key in the Secret for a moment.
-                if let Some(uid) = uid(scene) {
-                    scene.witness.pardon(&uid);
-                }
-                edit(json!({"revoked": self == Self::Revoke})).await
-            }
+            Self::Revoke | Self::TakeBack => edit(json!({"revoked": self == Self::Revoke})).await,
             Self::Replace => scene.replace(manifest).await.map(drop),
             Self::Wipe => scene
                 .patch_status(&key, json!({"status": null}))
