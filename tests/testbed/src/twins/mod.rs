@@ -12,6 +12,7 @@
 //! | [`tcp`] | the same twin on 127.0.0.1, with TLS if wanted ([`tls`]) |
 //! | [`control`] | the same powers for other processes: HTTP and JSON on a port of its own |
 //! | [`octopus`] | Octopus Deploy |
+//! | [`stackstorm`] | StackStorm |
 //!
 //! Invariant: product code never reaches a control power through the twin's own API, and nothing
 //! secret is ever in the journal.
@@ -21,6 +22,7 @@ pub mod door;
 pub mod faults;
 pub mod journal;
 pub mod octopus;
+pub mod stackstorm;
 pub mod tcp;
 pub mod tls;
 mod world;
