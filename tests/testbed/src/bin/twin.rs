@@ -1,4 +1,4 @@
-//! Runs one twin alone: `cargo twin octopus`.
+//! Runs one twin alone: `cargo twin octopus`, `cargo twin stackstorm`.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -6,9 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use testbed::twins::octopus::{Config, Octopus, Start, Version};
+use testbed::twins::octopus::{self, Octopus};
+use testbed::twins::stackstorm::{self, StackStorm};
 use testbed::twins::tls::Tls;
-use testbed::twins::{Door, control, tcp};
+use testbed::twins::{Door, Twin, control, tcp};
 
 /// Runs a twin of a deploy server on this machine, for trying things out.
 ///
@@ -26,10 +27,14 @@ struct Command {
 enum Server {
     /// Octopus Deploy.
     Octopus(OctopusArgs),
+    /// StackStorm: both its services behind one front, `/api` and `/auth`.
+    #[command(name = "stackstorm")]
+    StackStorm(StackStormArgs),
 }
 
+/// What every twin can be told.
 #[derive(Args)]
-struct OctopusArgs {
+struct Common {
     /// The port of the server; 0 takes a free one.
     #[arg(long, default_value_t = 0)]
     port: u16,
@@ -39,14 +44,7 @@ struct OctopusArgs {
     /// Ids and keys are drawn from it: the same seed gives the same ones again.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// The administrator's key: `API-` and capital letters and digits. Drawn from the seed if
-    /// left out.
-    #[arg(long, value_name = "API-...", value_parser = api_key)]
-    admin_key: Option<String>,
-    /// The version that the server says it has; older ones behave as older servers did.
-    #[arg(long, value_name = "VERSION", default_value_t = Config::default().version)]
-    server_version: Version,
-    /// A virtual directory, such as /octopus.
+    /// A virtual directory, such as /deploy.
     #[arg(long, value_name = "PATH", default_value = "")]
     prefix: String,
     /// Speak HTTPS, and write the certificate to trust into this folder, as ca.pem.
@@ -54,12 +52,41 @@ struct OctopusArgs {
     tls: Option<PathBuf>,
 }
 
+#[derive(Args)]
+struct OctopusArgs {
+    #[command(flatten)]
+    common: Common,
+    /// The administrator's key: `API-` and capital letters and digits. Drawn from the seed if
+    /// left out.
+    #[arg(long, value_name = "API-...", value_parser = api_key)]
+    admin_key: Option<String>,
+    /// The version that the server says it has; older ones behave as older servers did.
+    #[arg(long, value_name = "VERSION", default_value_t = octopus::Config::default().version)]
+    server_version: octopus::Version,
+}
+
+#[derive(Args)]
+struct StackStormArgs {
+    #[command(flatten)]
+    common: Common,
+    /// The administrator's key. Drawn from the seed if left out.
+    #[arg(long, value_name = "KEY")]
+    admin_key: Option<String>,
+    /// The version that the server says it has.
+    #[arg(long, value_name = "VERSION", default_value_t = stackstorm::Config::default().version)]
+    server_version: String,
+    /// Look at rights (RBAC). Without it everybody may do everything, as on a new server.
+    #[arg(long)]
+    rbac: bool,
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Command {
-        server: Server::Octopus(args),
-    } = Command::parse();
-    match octopus(args).await {
+    let run = match Command::parse().server {
+        Server::Octopus(args) => octopus(args).await,
+        Server::StackStorm(args) => stackstorm(args).await,
+    };
+    match run {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "error: {error:#}");
@@ -69,24 +96,113 @@ async fn main() -> ExitCode {
 }
 
 async fn octopus(args: OctopusArgs) -> anyhow::Result<()> {
-    let config = Config {
-        seed: args.seed,
+    let config = octopus::Config {
+        seed: args.common.seed,
         version: args.server_version,
-        prefix: args.prefix.trim_end_matches('/').to_owned(),
+        prefix: args.common.prefix(),
         admin_key: args.admin_key,
-        ..Config::default()
+        ..octopus::Config::default()
     };
     let twin = Octopus::new(&config);
     let start = twin.start().clone();
-    let door = Door::live(twin);
-    let ca = args.tls.as_ref().map(|folder| folder.join("ca.pem"));
-    let tls = ca.as_ref().map(certificate).transpose()?;
-    let server = tcp::serve(&door, args.port, tls.as_ref())?;
-    let control = control::serve(&door, args.control_port).await?;
+    let account = |who: &octopus::Credential, rights| Account {
+        name: who.username.clone(),
+        secrets: vec![who.key.clone()],
+        rights,
+    };
+    let greeting = Greeting {
+        name: format!("Octopus Deploy {}", config.version),
+        services: vec![("server", "")],
+        accounts: vec![
+            account(&start.admin, "may do everything"),
+            account(
+                &start.operator,
+                "a service account that edits users, their keys and teams",
+            ),
+            account(&start.bystander, "a service account without any right"),
+        ],
+        ask: (
+            format!("X-Octopus-ApiKey: {}", start.admin.key),
+            "/api/users/me",
+        ),
+        change: format!(
+            r#"{{"change":"disable","user":"{}"}}"#,
+            start.operator.username
+        ),
+    };
+    run(twin, &args.common, &greeting).await
+}
 
-    let url = format!("{}{}", server.url(), config.prefix);
+async fn stackstorm(args: StackStormArgs) -> anyhow::Result<()> {
+    let config = stackstorm::Config {
+        seed: args.common.seed,
+        version: args.server_version,
+        prefix: args.common.prefix(),
+        admin_key: args.admin_key,
+        rbac: args.rbac,
+        ..stackstorm::Config::default()
+    };
+    let twin = StackStorm::new(&config);
+    let start = twin.start().clone();
+    let account = |who: &stackstorm::Credential, rights| Account {
+        name: who.username.clone(),
+        secrets: vec![who.password.clone(), who.key.clone()],
+        rights,
+    };
+    let greeting = Greeting {
+        name: format!("StackStorm {}", config.version),
+        services: vec![("server", ""), ("api", "/api/v1"), ("auth", "/auth")],
+        accounts: vec![
+            account(&start.admin, "role system_admin (a password, then a key)"),
+            account(&start.operator, "role admin"),
+            account(&start.bystander, "no role"),
+        ],
+        ask: (format!("St2-Api-Key: {}", start.admin.key), "/api/v1/user"),
+        change: format!(
+            r#"{{"change":"forgetUser","user":"{}"}}"#,
+            start.operator.username
+        ),
+    };
+    run(twin, &args.common, &greeting).await
+}
+
+impl Common {
+    fn prefix(&self) -> String {
+        self.prefix.trim_end_matches('/').to_owned()
+    }
+}
+
+/// What to tell people about a server.
+struct Greeting {
+    /// Its name and version.
+    name: String,
+    /// What there is, and where below the server's address.
+    services: Vec<(&'static str, &'static str)>,
+    accounts: Vec<Account>,
+    /// A header and a path to ask it something with.
+    ask: (String, &'static str),
+    /// Something that may happen from outside, as JSON.
+    change: String,
+}
+
+/// An account to try things out with.
+struct Account {
+    name: String,
+    secrets: Vec<String>,
+    rights: &'static str,
+}
+
+/// Runs a twin until somebody ends it.
+async fn run<T: Twin>(twin: T, common: &Common, greeting: &Greeting) -> anyhow::Result<()> {
+    let door = Door::live(twin);
+    let ca = common.tls.as_ref().map(|folder| folder.join("ca.pem"));
+    let tls = ca.as_ref().map(certificate).transpose()?;
+    let server = tcp::serve(&door, common.port, tls.as_ref())?;
+    let control = control::serve(&door, common.control_port).await?;
+
+    let url = format!("{}{}", server.url(), common.prefix());
     let ca = ca.map(|path| path.display().to_string());
-    greet(&config, &start, &url, &control.url(), ca.as_deref())?;
+    greet(greeting, &url, &control.url(), ca.as_deref())?;
     ended().await.context("cannot wait for Ctrl-C")
 }
 
@@ -101,13 +217,7 @@ fn certificate(ca: &PathBuf) -> anyhow::Result<Tls> {
     Ok(tls)
 }
 
-fn greet(
-    config: &Config,
-    start: &Start,
-    url: &str,
-    control: &str,
-    ca: Option<&str>,
-) -> std::io::Result<()> {
+fn greet(greeting: &Greeting, url: &str, control: &str, ca: Option<&str>) -> std::io::Result<()> {
     let (bold, faint, plain) = if std::io::stdout().is_terminal() {
         ("\x1b[1m", "\x1b[2m", "\x1b[0m")
     } else {
@@ -116,35 +226,26 @@ fn greet(
     let trust = ca
         .map(|path| format!(" --cacert {path}"))
         .unwrap_or_default();
-    let version = config.version;
-    let (admin, operator, bystander) = (&start.admin, &start.operator, &start.bystander);
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{bold}A twin of Octopus Deploy {version}{plain}\n")?;
-    writeln!(out, "  {bold}server{plain}     {url}")?;
+    writeln!(out, "{bold}A twin of {}{plain}\n", greeting.name)?;
+    for (service, path) in &greeting.services {
+        writeln!(out, "  {bold}{service:<10}{plain} {url}{path}")?;
+    }
     if let Some(path) = ca {
         writeln!(out, "  {bold}trust{plain}      {path}")?;
     }
     writeln!(out, "  {bold}control{plain}    {control}\n")?;
-    for (account, rights) in [
-        (admin, "may do everything"),
-        (
-            operator,
-            "a service account that edits users, their keys and teams",
-        ),
-        (bystander, "a service account without any right"),
-    ] {
+    for account in &greeting.accounts {
+        let (name, rights) = (&account.name, account.rights);
+        let secrets = account.secrets.join(&format!("\n{:19}", ""));
         writeln!(
             out,
-            "  {bold}{:<16}{plain} {}  {faint}{rights}{plain}",
-            account.username, account.key
+            "  {bold}{name:<16}{plain} {secrets}  {faint}{rights}{plain}"
         )?;
     }
+    let (header, path) = &greeting.ask;
     writeln!(out, "\n{bold}Ask it something{plain}")?;
-    writeln!(
-        out,
-        "  curl -s{trust} -H 'X-Octopus-ApiKey: {}' {url}/api/users/me\n",
-        admin.key
-    )?;
+    writeln!(out, "  curl -s{trust} -H '{header}' {url}{path}\n")?;
     writeln!(
         out,
         "{bold}Make things go wrong{plain}  {faint}(all of it: curl {control}){plain}"
@@ -153,11 +254,7 @@ fn greet(
         out,
         "  curl -d '{{\"fault\":\"throttled\",\"retryAfter\":5,\"times\":{{\"next\":3}}}}' {control}/faults"
     )?;
-    writeln!(
-        out,
-        "  curl -d '{{\"change\":\"disable\",\"user\":\"{}\"}}' {control}/changes",
-        operator.username
-    )?;
+    writeln!(out, "  curl -d '{}' {control}/changes", greeting.change)?;
     writeln!(out, "  curl {control}/journal\n")?;
     writeln!(out, "Ctrl-C ends it.")?;
     out.flush()

@@ -160,6 +160,7 @@ impl Twin for StackStorm {
     type View = View;
 
     const NAME: &'static str = "stackstorm";
+    const CHANGES: &'static str = outside::CHANGES;
 
     fn handle(&mut self, now: Timestamp, request: Request<Bytes>) -> Response<Bytes> {
         Self::handle(self, now, &request)

@@ -13,6 +13,14 @@ use super::rbac::Assignment;
 use super::{StackStorm, chance};
 use crate::twins::Unknown;
 
+/// Every [`Change`], for people.
+pub(super) const CHANGES: &str = r#"           {"change":"disableKey","key":"6921..."}
+           {"change":"giveRole","user":"bystander","role":"observer"}
+         changes: revokeKey{key} disableKey{key} enableKey{key} backdateKey{key,at} giveKey{key,user}
+                  annotate{key,metadata} overwriteKey{key} forgetUser{user} registerUser{user}
+                  makeService{user} giveRole{user,role} takeRole{user,role} setPassword{user,password}
+                  endTokens{user} beginRbac endRbac"#;
+
 /// Something that happens to the server without anybody asking its API.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(

@@ -100,6 +100,12 @@ fn changes_are_read_from_json_and_name_what_is_there() {
             .map_err(|unknown| unknown.0)
     };
     assert_eq!(change(json!({ "change": "beginRbac" })), Ok(()));
+    let none = serde_json::from_value::<Change>(json!({ "change": "none" })).unwrap_err();
+    let known = none.to_string().matches('`').count() / 2 - 1;
+    let (_, named) = super::super::outside::CHANGES
+        .split_once("changes: ")
+        .unwrap();
+    assert_eq!(named.split_whitespace().count(), known, "{none}");
     for (json, unknown) in [
         (json!({ "change": "revokeKey", "key": "k" }), "key k"),
         (json!({ "change": "overwriteKey", "key": "k" }), "key k"),
