@@ -2,8 +2,9 @@
 
 use anyhow::{Result, bail, ensure};
 use testbed::clients::{self, Fault, Target};
-use testbed::twins::octopus::{Config, Octopus};
-use testbed::twins::{Door, Effect, control, tcp};
+use testbed::twins::octopus::{self, Octopus};
+use testbed::twins::stackstorm::{self, StackStorm};
+use testbed::twins::{Door, Effect, Twin, control, tcp};
 
 use crate::ladder::{Missing, Rung};
 
@@ -14,18 +15,56 @@ pub(super) fn add(rung: Rung) -> Rung {
     .test("official::octopus_go", async |_| {
         octopus(clients::octopus_go).await
     })
+    .test("official::stackstorm_python", async |_| {
+        stackstorm(clients::stackstorm_python).await
+    })
 }
 
 /// Runs a client against a fresh twin of Octopus Deploy.
 async fn octopus(client: impl AsyncFnOnce(Target<'_>) -> Result<String, Fault>) -> Result<()> {
-    let twin = Octopus::new(&Config::default());
+    let twin = Octopus::new(&octopus::Config::default());
     let start = twin.start().clone();
+    let admin = Admin {
+        username: &start.admin.username,
+        password: start.admin_password(),
+        key: &start.admin.key,
+    };
+    content(twin, admin, client).await
+}
+
+/// Runs a client against a fresh twin of StackStorm.
+async fn stackstorm(client: impl AsyncFnOnce(Target<'_>) -> Result<String, Fault>) -> Result<()> {
+    let twin = StackStorm::new(&stackstorm::Config::default());
+    let start = twin.start().clone();
+    let admin = Admin {
+        username: &start.admin.username,
+        password: &start.admin.password,
+        key: &start.admin.key,
+    };
+    content(twin, admin, client).await
+}
+
+/// Who may do everything.
+struct Admin<'a> {
+    username: &'a str,
+    password: &'a str,
+    key: &'a str,
+}
+
+/// Runs a client against a twin, and wants it to be content.
+async fn content<T: Twin>(
+    twin: T,
+    admin: Admin<'_>,
+    client: impl AsyncFnOnce(Target<'_>) -> Result<String, Fault>,
+) -> Result<()> {
     let door = Door::live(twin);
     let server = tcp::serve(&door, 0, None)?;
     let control = control::serve(&door, 0).await?;
     let target = Target {
         url: &server.url(),
-        key: &start.admin.key,
+        username: admin.username,
+        password: admin.password,
+        key: admin.key,
         control: &control.url(),
     };
     let said = match client(target).await {
@@ -34,7 +73,11 @@ async fn octopus(client: impl AsyncFnOnce(Target<'_>) -> Result<String, Fault>) 
         Err(Fault::Failed(why)) => bail!("the client is not content: {why}"),
     };
     ensure!(said.lines().count() > 15, "{said}");
-    ensure!(!said.contains("API-"), "it prints a key");
+    let told = ["API-", admin.key, admin.password];
+    ensure!(
+        !told.iter().any(|secret| said.contains(secret)),
+        "it prints a secret"
+    );
     ensure!(door.done(Effect::Mint) > 0 && door.done(Effect::Revoke) > 0);
     Ok(())
 }

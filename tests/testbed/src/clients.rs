@@ -17,7 +17,11 @@ use tokio::process::Command;
 pub struct Target<'a> {
     /// The server's base URL.
     pub url: &'a str,
-    /// An administrator's key.
+    /// An administrator's name.
+    pub username: &'a str,
+    /// Its password.
+    pub password: &'a str,
+    /// A key of it.
     pub key: &'a str,
     /// The URL of the twin's control door.
     pub control: &'a str,
@@ -47,10 +51,7 @@ impl std::error::Error for Fault {}
 /// # Errors
 /// [`Fault::Missing`] without npm; [`Fault::Failed`] at the first thing that did not work.
 pub async fn octopus_npm(target: Target<'_>) -> Result<String, Fault> {
-    let folder = install(&NPM).await?;
-    let mut node = Command::new("node");
-    node.arg("main.mjs").current_dir(folder);
-    drive(&mut node, &NPM, target).await
+    NPM.drive(target).await
 }
 
 /// Drives `github.com/OctopusDeploy/go-octopusdeploy/v2`. Gives one line for each thing that
@@ -59,15 +60,29 @@ pub async fn octopus_npm(target: Target<'_>) -> Result<String, Fault> {
 /// # Errors
 /// [`Fault::Missing`] without Go; [`Fault::Failed`] at the first thing that did not work.
 pub async fn octopus_go(target: Target<'_>) -> Result<String, Fault> {
-    let folder = install(&GO).await?;
-    drive(&mut Command::new(folder.join("client")), &GO, target).await
+    GO.drive(target).await
 }
 
-/// A program, and how it is made ready.
+/// Drives `st2client`, the Python library, and its program `st2`. Gives one line for each thing
+/// that worked.
+///
+/// # Errors
+/// [`Fault::Missing`] without Python or its modules for virtual environments; [`Fault::Failed`]
+/// at the first thing that did not work.
+pub async fn stackstorm_python(target: Target<'_>) -> Result<String, Fault> {
+    PYTHON.drive(target).await
+}
+
+/// A program, and how it is made ready. Each command is run in the program's folder; its first
+/// word lies there too when it has a slash.
 struct Program {
     files: &'static [(&'static str, &'static str)],
-    tool: &'static str,
-    arguments: &'static [&'static str],
+    /// Fails when a part of the tool is not on this machine, with the name of that part.
+    part: Option<(&'static [&'static str], &'static str)>,
+    /// What makes it ready, one after the other.
+    steps: &'static [&'static [&'static str]],
+    /// What runs it.
+    run: &'static [&'static str],
     /// What to install when the tool is missing.
     remedy: &'static str,
 }
@@ -78,69 +93,134 @@ macro_rules! files {
     };
 }
 
-const NPM: Program = Program {
+static NPM: Program = Program {
     files: files!("octopus-npm": ".npmrc" "package.json" "package-lock.json" "main.mjs"),
-    tool: "npm",
-    arguments: &["ci", "--ignore-scripts"],
+    part: None,
+    steps: &[&["npm", "ci", "--ignore-scripts"]],
+    run: &["node", "main.mjs"],
     remedy: "install Node.js 20 or newer",
 };
 
-const GO: Program = Program {
+static GO: Program = Program {
     files: files!("octopus-go": "go.mod" "go.sum" "main.go"),
-    tool: "go",
-    arguments: &["build", "-trimpath", "-mod=readonly", "-o", "client", "."],
+    part: None,
+    steps: &[&[
+        "go",
+        "build",
+        "-trimpath",
+        "-mod=readonly",
+        "-o",
+        "client",
+        ".",
+    ]],
+    run: &["./client"],
     remedy: "install Go 1.26 or newer",
 };
+
+static PYTHON: Program = Program {
+    files: files!("stackstorm-python": "build.txt" "requirements.txt" "main.py"),
+    part: Some((
+        &["python3", "-c", "import ensurepip, venv"],
+        "the module venv of python3",
+    )),
+    steps: &[
+        &["python3", "-m", "venv", "venv"],
+        &pip("build.txt"),
+        &pip("requirements.txt"),
+    ],
+    run: &["venv/bin/python", "main.py"],
+    remedy: "install Python 3.9 to 3.13 with venv (on Debian, python3-venv)",
+};
+
+/// Installs what a file lists, and nothing that it does not list.
+const fn pip(list: &'static str) -> [&'static str; 9] {
+    [
+        "venv/bin/python",
+        "-m",
+        "pip",
+        "install",
+        "--require-hashes",
+        "--no-deps",
+        "--no-build-isolation",
+        "--requirement",
+        list,
+    ]
+}
 
 /// How long an installation may take, downloads included.
 const INSTALL: Duration = Duration::from_secs(600);
 /// How long a client may talk to a server on this machine.
 const TALK: Duration = Duration::from_secs(60);
 
-/// Makes a program ready, unless it is, and gives its folder.
-async fn install(program: &'static Program) -> Result<PathBuf, Fault> {
-    let failed = |cause: io::Error| Fault::Failed(format!("cannot fill the cache: {cause}"));
-    let cache = cache()?;
-    std::fs::create_dir_all(&cache).map_err(failed)?;
-    let folder = cache.join(format!("clients-{}", fingerprint(program)));
-    let lock = cache.join(format!("clients-{}.lock", fingerprint(program)));
-    let lock = tokio::task::spawn_blocking(move || locked(&lock))
-        .await
-        .map_err(|cause| Fault::Failed(cause.to_string()))?
-        .map_err(failed)?;
-    if !folder.exists() {
-        let staging = tempfile::tempdir_in(&cache).map_err(failed)?;
-        for (name, text) in program.files {
-            std::fs::write(staging.path().join(name), text).map_err(failed)?;
-        }
-        make(program, staging.path()).await?;
-        std::fs::rename(staging.path(), &folder).map_err(failed)?;
+impl Program {
+    async fn drive(&'static self, target: Target<'_>) -> Result<String, Fault> {
+        let folder = self.install().await?;
+        let mut command = command(self.run, &folder);
+        command
+            .env("TWIN_URL", target.url)
+            .env("TWIN_USERNAME", target.username)
+            .env("TWIN_PASSWORD", target.password)
+            .env("TWIN_API_KEY", target.key)
+            .env("TWIN_CONTROL_URL", target.control)
+            .env("NO_PROXY", "127.0.0.1")
+            .env("no_proxy", "127.0.0.1");
+        output(&mut command, TALK, self.remedy).await
     }
-    drop(lock);
-    Ok(folder)
+
+    /// Makes a program ready, unless it is, and gives its folder.
+    async fn install(&'static self) -> Result<PathBuf, Fault> {
+        let failed = |cause: io::Error| Fault::Failed(format!("cannot fill the cache: {cause}"));
+        let cache = cache()?;
+        std::fs::create_dir_all(&cache).map_err(failed)?;
+        let folder = cache.join(format!("clients-{}", fingerprint(self)));
+        let lock = cache.join(format!("clients-{}.lock", fingerprint(self)));
+        let lock = tokio::task::spawn_blocking(move || locked(&lock))
+            .await
+            .map_err(|cause| Fault::Failed(cause.to_string()))?
+            .map_err(failed)?;
+        if !folder.exists() {
+            let staging = tempfile::tempdir_in(&cache).map_err(failed)?;
+            for (name, text) in self.files {
+                std::fs::write(staging.path().join(name), text).map_err(failed)?;
+            }
+            self.make(staging.path()).await?;
+            std::fs::rename(staging.path(), &folder).map_err(failed)?;
+        }
+        drop(lock);
+        Ok(folder)
+    }
+
+    async fn make(&self, folder: &Path) -> Result<(), Fault> {
+        if let Some((words, part)) = self.part
+            && let Err(fault) = output(&mut command(words, folder), TALK, self.remedy).await
+        {
+            return Err(match fault {
+                Fault::Failed(_) => missing(part, self.remedy),
+                Fault::Missing(_) => fault,
+            });
+        }
+        for words in self.steps {
+            let mut command = command(words, folder);
+            command.env("GOWORK", "off").env("CGO_ENABLED", "0");
+            output(&mut command, INSTALL, self.remedy).await?;
+        }
+        Ok(())
+    }
 }
 
-async fn make(program: &Program, folder: &Path) -> Result<(), Fault> {
-    let mut command = Command::new(program.tool);
-    command.args(program.arguments).current_dir(folder);
-    command.env("GOWORK", "off").env("CGO_ENABLED", "0");
-    output(&mut command, INSTALL, program.remedy)
-        .await
-        .map(drop)
-}
-
-async fn drive(
-    command: &mut Command,
-    program: &Program,
-    target: Target<'_>,
-) -> Result<String, Fault> {
+fn command(words: &[&str], folder: &Path) -> Command {
+    let (program, arguments) = words.split_first().unwrap_or((&"", &[]));
+    let mut command = if program.contains('/') {
+        Command::new(folder.join(program))
+    } else {
+        Command::new(program)
+    };
+    command.args(arguments).current_dir(folder);
     command
-        .env("OCTOPUS_URL", target.url)
-        .env("OCTOPUS_API_KEY", target.key)
-        .env("TWIN_CONTROL_URL", target.control)
-        .env("NO_PROXY", "127.0.0.1")
-        .env("no_proxy", "127.0.0.1");
-    output(command, TALK, program.remedy).await
+}
+
+fn missing(what: &str, remedy: &str) -> Fault {
+    Fault::Missing(format!("{what} is not on this machine: {remedy}"))
 }
 
 /// Runs a program to its end and gives what it printed; it ends with us.
@@ -157,9 +237,7 @@ async fn output(command: &mut Command, patience: Duration, remedy: &str) -> Resu
     let output = match tokio::time::timeout(patience, run).await {
         Ok(Ok(output)) => output,
         Ok(Err(cause)) if cause.kind() == io::ErrorKind::NotFound => {
-            return Err(Fault::Missing(format!(
-                "{program} is not on this machine: {remedy}"
-            )));
+            return Err(missing(&program, remedy));
         }
         Ok(Err(cause)) => return Err(Fault::Failed(format!("cannot run {program}: {cause}"))),
         Err(_) => {
@@ -215,7 +293,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_missing_is_named_with_what_to_install() {
-        for program in [&NPM, &GO] {
+        for program in [&NPM, &GO, &PYTHON] {
             let mut absent = Command::new("no-such-program");
             let fault = output(&mut absent, TALK, program.remedy).await.unwrap_err();
             let Fault::Missing(text) = fault else {
@@ -224,5 +302,23 @@ mod tests {
             let wanted = format!("no-such-program is not on this machine: {}", program.remedy);
             assert_eq!(text, wanted);
         }
+    }
+
+    #[tokio::test]
+    async fn a_missing_part_of_a_tool_is_named_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = Program {
+            files: &[],
+            part: Some((&["false"], "the module venv of python3")),
+            steps: &[],
+            run: &[],
+            remedy: PYTHON.remedy,
+        };
+        let fault = program.make(folder.path()).await.unwrap_err();
+        let Fault::Missing(text) = fault else {
+            panic!("{fault}")
+        };
+        let wanted = "the module venv of python3 is not on this machine: ";
+        assert!(text.starts_with(wanted), "{text}");
     }
 }
