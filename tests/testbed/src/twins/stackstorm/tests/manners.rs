@@ -1,11 +1,13 @@
 //! Paths, methods, headers, errors; and what the journal sees.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 
 use super::{Config, Desk, StackStorm, fault, said, text};
-use crate::twins::{Caller, Effect, Twin as _};
+use crate::twins::{Caller, Door, Effect, Fault, Rule, Twin as _};
 
 #[test]
 fn paths_and_methods() {
@@ -224,6 +226,65 @@ fn the_journal_learns_who_asked() {
         Some(by_token)
     );
     assert_eq!(caller(desk.with(&[])), None);
+}
+
+#[tokio::test]
+async fn nothing_secret_is_in_the_journal() {
+    let twin = StackStorm::new(&Config::default());
+    let start = twin.start().clone();
+    let (key, password) = (start.admin.key.as_str(), start.admin.password.as_str());
+    let door = Door::new(twin, || "2026-11-22T02:00:00Z".parse().unwrap());
+    let send = async |method: Method, path: String, header: &str, body: String| {
+        let request = Request::builder().method(method).uri(path);
+        let request = request.header("Authorization", header);
+        door.send(request.body(Bytes::from(body)).unwrap())
+            .await
+            .unwrap()
+    };
+    let login = STANDARD.encode(format!("st2admin:{password}"));
+    let basic = format!("Basic {login}");
+    let made = send(
+        Method::POST,
+        "/auth/tokens".to_owned(),
+        &basic,
+        String::new(),
+    )
+    .await;
+    let token = text(&said(&made).1, "/token");
+    let path = format!("/api/v1/apikeys/{key}?st2-api-key={key}");
+    let wish = json!({ "user": "st2admin", "metadata": { "secret": "hidden" } }).to_string();
+    assert_eq!(
+        send(Method::PUT, path.clone(), "", wish).await.status(),
+        200
+    );
+    door.fault(
+        Rule::new(Fault::Throttled {
+            retry_after: Some(7),
+        })
+        .next(1),
+    );
+    let throttled = send(Method::DELETE, path.clone(), "", String::new()).await;
+    assert_eq!(
+        (
+            throttled.status().as_u16(),
+            &throttled.headers()["retry-after"]
+        ),
+        (429, &"7".parse().unwrap())
+    );
+    let path = format!("{path}&x-auth-token={token}");
+    assert_eq!(
+        send(Method::DELETE, path, "", String::new()).await.status(),
+        204
+    );
+    assert_eq!(
+        (door.done(Effect::Revoke), door.sent(Effect::Revoke)),
+        (1, 2)
+    );
+    let journal = serde_json::to_string(&door.journal()).unwrap();
+    assert!(journal.contains("\"account\":\"st2admin\""), "{journal}");
+    for secret in [key, password, &login, &token, "hidden"] {
+        assert!(!journal.contains(secret), "{journal}");
+    }
 }
 
 #[test]
