@@ -1,16 +1,14 @@
 //! Official clients, driven against a twin: whoever believes a twin believes it because they do.
 //!
 //! The small programs that drive them lie in `clients/`. They are installed once, as their lock
-//! files say, into a cache outside the repository: a folder named after the hash of their files,
-//! filled under a lock and renamed into place when it is whole.
+//! files say, into a cache outside the repository ([`crate::install`]).
 
-use std::fs::File;
-use std::io;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sha2::{Digest as _, Sha256};
 use tokio::process::Command;
+
+pub use crate::install::Fault;
+use crate::install::{Recipe, files, install, output};
 
 /// The server that a client is driven against.
 #[derive(Clone, Copy)]
@@ -22,25 +20,6 @@ pub struct Target<'a> {
     /// The URL of the twin's control door.
     pub control: &'a str,
 }
-
-/// Why there is no good result.
-#[derive(Debug)]
-pub enum Fault {
-    /// A program that is needed is not on this machine; the text names it and what to install.
-    Missing(String),
-    /// The client could not be installed, or was not content with the server; the text says why.
-    Failed(String),
-}
-
-impl std::fmt::Display for Fault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Missing(text) | Self::Failed(text) => f.write_str(text),
-        }
-    }
-}
-
-impl std::error::Error for Fault {}
 
 /// Drives `@octopusdeploy/api-client` from npm. Gives one line for each thing that worked.
 ///
@@ -63,75 +42,28 @@ pub async fn octopus_go(target: Target<'_>) -> Result<String, Fault> {
     drive(&mut Command::new(folder.join("client")), &GO, target).await
 }
 
-/// A program, and how it is made ready.
-struct Program {
-    files: &'static [(&'static str, &'static str)],
-    tool: &'static str,
-    arguments: &'static [&'static str],
-    /// What to install when the tool is missing.
-    remedy: &'static str,
-}
-
-macro_rules! files {
-    ($folder:literal: $($name:literal)*) => {
-        &[$(($name, include_str!(concat!("../clients/", $folder, "/", $name)))),*]
-    };
-}
-
-const NPM: Program = Program {
-    files: files!("octopus-npm": ".npmrc" "package.json" "package-lock.json" "main.mjs"),
+const NPM: Recipe = Recipe {
+    kind: "clients",
+    files: files!("clients/octopus-npm": ".npmrc" "package.json" "package-lock.json" "main.mjs"),
     tool: "npm",
     arguments: &["ci", "--ignore-scripts"],
     remedy: "install Node.js 20 or newer",
 };
 
-const GO: Program = Program {
-    files: files!("octopus-go": "go.mod" "go.sum" "main.go"),
+const GO: Recipe = Recipe {
+    kind: "clients",
+    files: files!("clients/octopus-go": "go.mod" "go.sum" "main.go"),
     tool: "go",
     arguments: &["build", "-trimpath", "-mod=readonly", "-o", "client", "."],
     remedy: "install Go 1.26 or newer",
 };
 
-/// How long an installation may take, downloads included.
-const INSTALL: Duration = Duration::from_secs(600);
 /// How long a client may talk to a server on this machine.
 const TALK: Duration = Duration::from_secs(60);
 
-/// Makes a program ready, unless it is, and gives its folder.
-async fn install(program: &'static Program) -> Result<PathBuf, Fault> {
-    let failed = |cause: io::Error| Fault::Failed(format!("cannot fill the cache: {cause}"));
-    let cache = cache()?;
-    std::fs::create_dir_all(&cache).map_err(failed)?;
-    let folder = cache.join(format!("clients-{}", fingerprint(program)));
-    let lock = cache.join(format!("clients-{}.lock", fingerprint(program)));
-    let lock = tokio::task::spawn_blocking(move || locked(&lock))
-        .await
-        .map_err(|cause| Fault::Failed(cause.to_string()))?
-        .map_err(failed)?;
-    if !folder.exists() {
-        let staging = tempfile::tempdir_in(&cache).map_err(failed)?;
-        for (name, text) in program.files {
-            std::fs::write(staging.path().join(name), text).map_err(failed)?;
-        }
-        make(program, staging.path()).await?;
-        std::fs::rename(staging.path(), &folder).map_err(failed)?;
-    }
-    drop(lock);
-    Ok(folder)
-}
-
-async fn make(program: &Program, folder: &Path) -> Result<(), Fault> {
-    let mut command = Command::new(program.tool);
-    command.args(program.arguments).current_dir(folder);
-    command.env("GOWORK", "off").env("CGO_ENABLED", "0");
-    output(&mut command, INSTALL, program.remedy)
-        .await
-        .map(drop)
-}
-
 async fn drive(
     command: &mut Command,
-    program: &Program,
+    program: &Recipe,
     target: Target<'_>,
 ) -> Result<String, Fault> {
     command
@@ -141,88 +73,4 @@ async fn drive(
         .env("NO_PROXY", "127.0.0.1")
         .env("no_proxy", "127.0.0.1");
     output(command, TALK, program.remedy).await
-}
-
-/// Runs a program to its end and gives what it printed; it ends with us.
-async fn output(command: &mut Command, patience: Duration, remedy: &str) -> Result<String, Fault> {
-    let program = command
-        .as_std()
-        .get_program()
-        .to_string_lossy()
-        .into_owned();
-    let run = command
-        .kill_on_drop(true)
-        .stdin(std::process::Stdio::null())
-        .output();
-    let output = match tokio::time::timeout(patience, run).await {
-        Ok(Ok(output)) => output,
-        Ok(Err(cause)) if cause.kind() == io::ErrorKind::NotFound => {
-            return Err(Fault::Missing(format!(
-                "{program} is not on this machine: {remedy}"
-            )));
-        }
-        Ok(Err(cause)) => return Err(Fault::Failed(format!("cannot run {program}: {cause}"))),
-        Err(_) => {
-            return Err(Fault::Failed(format!(
-                "{program} did not end in {patience:?}"
-            )));
-        }
-    };
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if output.status.success() {
-        Ok(text(&output.stdout))
-    } else {
-        let said = text(&output.stdout) + &text(&output.stderr);
-        Err(Fault::Failed(format!("{program} failed:\n{said}")))
-    }
-}
-
-fn locked(path: &Path) -> io::Result<File> {
-    let file = File::create(path)?;
-    file.lock()?;
-    Ok(file)
-}
-
-fn fingerprint(program: &Program) -> String {
-    let mut hash = Sha256::new();
-    for (name, text) in program.files {
-        hash.update(name.as_bytes());
-        hash.update(text.len().to_be_bytes());
-        hash.update(text.as_bytes());
-    }
-    let digest = hash.finalize();
-    digest
-        .iter()
-        .take(8)
-        .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
-}
-
-fn cache() -> Result<PathBuf, Fault> {
-    let of = |name: &str| {
-        std::env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    of("XDG_CACHE_HOME")
-        .or_else(|| of("HOME").map(|home| home.join(".cache")))
-        .map(|cache| cache.join("apikey-operator"))
-        .ok_or_else(|| Fault::Missing("neither XDG_CACHE_HOME nor HOME is set".to_owned()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn what_is_missing_is_named_with_what_to_install() {
-        for program in [&NPM, &GO] {
-            let mut absent = Command::new("no-such-program");
-            let fault = output(&mut absent, TALK, program.remedy).await.unwrap_err();
-            let Fault::Missing(text) = fault else {
-                panic!("{fault}")
-            };
-            let wanted = format!("no-such-program is not on this machine: {}", program.remedy);
-            assert_eq!(text, wanted);
-        }
-    }
 }
