@@ -27,10 +27,21 @@ pub(crate) struct Answer {
 /// The texts that the table has given names to.
 type Kept = BTreeMap<String, String>;
 
+/// Texts that are too long to be written in the table.
+fn texts() -> Kept {
+    let text = |name: &str, text: String| (name.to_owned(), text);
+    Kept::from([
+        text("longest", "a".repeat(256)),
+        text("wide", "é".repeat(256)),
+        text("pairs", "😀".repeat(128)),
+        text("immense", "x".repeat(32_764)),
+    ])
+}
+
 /// Plays the table: all answers, and where they are not what the table says.
 pub(crate) async fn play(server: &Server) -> reqwest::Result<(Vec<Answer>, Vec<String>)> {
     let client = reqwest::Client::builder().no_proxy().build()?;
-    let (mut answers, mut wrong, mut kept) = (Vec::new(), Vec::new(), Kept::new());
+    let (mut answers, mut wrong, mut kept) = (Vec::new(), Vec::new(), texts());
     for step in steps() {
         let said = ask(&client, server, &step, &kept).await?;
         let status = said.status().as_u16();

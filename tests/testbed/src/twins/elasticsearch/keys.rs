@@ -128,31 +128,23 @@ impl Wish {
 
     /// 400 when a value is too long to be found again.
     pub(super) fn fits_the_index(&self) -> Result<(), Problem> {
-        const LONGEST: usize = 32_765;
-        fn too_long(key: &str, value: &Value) -> bool {
-            match value {
-                Value::Object(fields) => fields.iter().any(|(name, value)| {
-                    let key = if key.is_empty() {
-                        name.clone()
-                    } else {
-                        format!("{key}.{name}")
-                    };
-                    too_long(&key, value)
-                }),
-                Value::Array(items) => items.iter().any(|item| too_long(key, item)),
-                Value::String(text) => key.len() + text.len() > LONGEST,
-                _ => false,
-            }
-        }
-        let metadata = self.metadata.clone().map(Value::Object).unwrap_or_default();
-        if too_long("", &metadata) {
-            let cause = Cause::new(
-                "document_parsing_exception",
-                "[1:1] failed to parse field [metadata_flattened] of type [flattened]",
-            );
-            return Err(bad(&cause));
-        }
-        Ok(())
+        let Some((key, bytes)) = self.metadata.iter().find_map(immense) else {
+            return Ok(());
+        };
+        let inner = format!(
+            "Flattened field [metadata_flattened] contains one immense field whose keyed encoding \
+             is longer than the allowed max length of 32766 bytes. Key length: {}, value length: \
+             {bytes} for key starting with [{}]",
+            key.len(),
+            key.chars().take(50).collect::<String>(),
+        );
+        let cause = Cause::new(
+            "document_parsing_exception",
+            "[1:1] failed to parse field [metadata_flattened] of type [flattened]",
+        );
+        Err(bad(
+            &cause.by(Cause::new("illegal_argument_exception", inner))
+        ))
     }
 
     /// When a key that is made or updated now ends.
@@ -161,6 +153,15 @@ impl Wish {
         self.lasts
             .map(|lasts: SignedDuration| super::whole_millis(end(lasts)))
     }
+}
+
+/// A leaf that is too long to be found again: its path, and how long it is.
+fn immense(metadata: &Map<String, Value>) -> Option<(String, usize)> {
+    const LONGEST: usize = 32_765;
+    let leaves = super::query::leaves(metadata).into_iter();
+    leaves
+        .map(|(key, value)| (key, value.len()))
+        .find(|(key, bytes)| key.len() + bytes > LONGEST)
 }
 
 fn read_roles(sent: &Object, roles: &Map<String, Value>) -> Result<Roles, Cause> {
@@ -206,7 +207,7 @@ fn bad_name(name: &str) -> Vec<String> {
         if name.encode_utf16().count() > 256 {
             wrong.push("api key name may not be more than 256 characters long");
         }
-        if name.trim() != name {
+        if name.trim_matches(|c| c <= ' ') != name {
             wrong.push("api key name may not begin or end with whitespace");
         }
         if name.starts_with('_') {

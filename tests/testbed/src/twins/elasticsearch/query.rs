@@ -236,7 +236,7 @@ pub(super) fn leaf(metadata: &Map<String, Value>, path: &str) -> Option<String> 
 }
 
 /// Every leaf with its path. A list has one for each item; nothing is no leaf.
-fn leaves(metadata: &Map<String, Value>) -> Vec<(String, String)> {
+pub(super) fn leaves(metadata: &Map<String, Value>) -> Vec<(String, String)> {
     fn walk(path: &str, value: &Value, leaves: &mut Vec<(String, String)>) {
         match value {
             Value::Null => {}
