@@ -5,19 +5,21 @@
 
 use std::time::Duration;
 
-use tokio::process::Command;
-
 pub use crate::install::Fault;
-use crate::install::{Recipe, files, install, output};
+use crate::install::{Recipe, command, files, install, output};
 
 /// The server that a client is driven against.
 #[derive(Clone, Copy)]
 pub struct Target<'a> {
     /// The server's base URL.
     pub url: &'a str,
-    /// An administrator's key.
+    /// An administrator's name.
+    pub username: &'a str,
+    /// Its password.
+    pub password: &'a str,
+    /// A key of it; empty when there is none.
     pub key: &'a str,
-    /// The URL of the twin's control door.
+    /// The URL of the twin's control door; empty for a server that has none.
     pub control: &'a str,
 }
 
@@ -26,10 +28,7 @@ pub struct Target<'a> {
 /// # Errors
 /// [`Fault::Missing`] without npm; [`Fault::Failed`] at the first thing that did not work.
 pub async fn octopus_npm(target: Target<'_>) -> Result<String, Fault> {
-    let folder = install(&NPM).await?;
-    let mut node = Command::new("node");
-    node.arg("main.mjs").current_dir(folder);
-    drive(&mut node, &NPM, target).await
+    OCTOPUS_NPM.drive(target).await
 }
 
 /// Drives `github.com/OctopusDeploy/go-octopusdeploy/v2`. Gives one line for each thing that
@@ -38,39 +37,82 @@ pub async fn octopus_npm(target: Target<'_>) -> Result<String, Fault> {
 /// # Errors
 /// [`Fault::Missing`] without Go; [`Fault::Failed`] at the first thing that did not work.
 pub async fn octopus_go(target: Target<'_>) -> Result<String, Fault> {
-    let folder = install(&GO).await?;
-    drive(&mut Command::new(folder.join("client")), &GO, target).await
+    OCTOPUS_GO.drive(target).await
 }
 
-const NPM: Recipe = Recipe {
-    kind: "clients",
-    files: files!("clients/octopus-npm": ".npmrc" "package.json" "package-lock.json" "main.mjs"),
-    tool: "npm",
-    arguments: &["ci", "--ignore-scripts"],
-    remedy: "install Node.js 20 or newer",
+/// Drives `@elastic/elasticsearch` from npm. Gives one line for each thing that worked.
+///
+/// # Errors
+/// [`Fault::Missing`] without npm; [`Fault::Failed`] at the first thing that did not work.
+pub async fn elasticsearch_npm(target: Target<'_>) -> Result<String, Fault> {
+    ELASTICSEARCH_NPM.drive(target).await
+}
+
+/// A program that drives a client.
+struct Program {
+    recipe: Recipe,
+    /// What runs it.
+    run: &'static [&'static str],
+}
+
+static OCTOPUS_NPM: Program = Program {
+    recipe: npm(
+        files!("clients/octopus-npm": ".npmrc" "package.json" "package-lock.json" "main.mjs"),
+    ),
+    run: &["node", "main.mjs"],
 };
 
-const GO: Recipe = Recipe {
-    kind: "clients",
-    files: files!("clients/octopus-go": "go.mod" "go.sum" "main.go"),
-    tool: "go",
-    arguments: &["build", "-trimpath", "-mod=readonly", "-o", "client", "."],
-    remedy: "install Go 1.26 or newer",
+static ELASTICSEARCH_NPM: Program = Program {
+    recipe: npm(
+        files!("clients/elasticsearch-npm": ".npmrc" "package.json" "package-lock.json" "main.mjs"),
+    ),
+    run: &["node", "main.mjs"],
 };
+
+static OCTOPUS_GO: Program = Program {
+    recipe: Recipe {
+        kind: "clients",
+        files: files!("clients/octopus-go": "go.mod" "go.sum" "main.go"),
+        part: None,
+        steps: &[&[
+            "go",
+            "build",
+            "-trimpath",
+            "-mod=readonly",
+            "-o",
+            "client",
+            ".",
+        ]],
+        remedy: "install Go 1.26 or newer",
+    },
+    run: &["./client"],
+};
+
+const fn npm(files: &'static [(&'static str, &'static str)]) -> Recipe {
+    Recipe {
+        kind: "clients",
+        files,
+        part: None,
+        steps: &[&["npm", "ci", "--ignore-scripts"]],
+        remedy: "install Node.js 20 or newer",
+    }
+}
 
 /// How long a client may talk to a server on this machine.
 const TALK: Duration = Duration::from_secs(60);
 
-async fn drive(
-    command: &mut Command,
-    program: &Recipe,
-    target: Target<'_>,
-) -> Result<String, Fault> {
-    command
-        .env("OCTOPUS_URL", target.url)
-        .env("OCTOPUS_API_KEY", target.key)
-        .env("TWIN_CONTROL_URL", target.control)
-        .env("NO_PROXY", "127.0.0.1")
-        .env("no_proxy", "127.0.0.1");
-    output(command, TALK, program.remedy).await
+impl Program {
+    async fn drive(&'static self, target: Target<'_>) -> Result<String, Fault> {
+        let folder = install(&self.recipe).await?;
+        let mut command = command(self.run, &folder);
+        command
+            .env("TWIN_URL", target.url)
+            .env("TWIN_USERNAME", target.username)
+            .env("TWIN_PASSWORD", target.password)
+            .env("TWIN_API_KEY", target.key)
+            .env("TWIN_CONTROL_URL", target.control)
+            .env("NO_PROXY", "127.0.0.1")
+            .env("no_proxy", "127.0.0.1");
+        output(&mut command, TALK, self.recipe.remedy).await
+    }
 }

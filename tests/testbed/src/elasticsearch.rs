@@ -23,7 +23,7 @@ use crate::run_folder::RunFolder;
 /// The version that `elasticsearch/pom.xml` pins.
 pub const VERSION: &str = "8.19.21";
 
-const MAVEN: Recipe = Recipe {
+static MAVEN: Recipe = Recipe {
     kind: "elasticsearch",
     files: files!("elasticsearch":
         "pom.xml"
@@ -34,19 +34,18 @@ const MAVEN: Recipe = Recipe {
         "src/main/java/testbed/RootDocument.java"
         "src/main/java/testbed/UserTextAnalysis.java"
     ),
-    tool: "mvn",
-    arguments: &[
+    part: Some((&["javac", "-version"], "a Java compiler")),
+    steps: &[&[
+        "mvn",
         "--quiet",
         "--batch-mode",
         "package",
         "dependency:copy-dependencies",
         "-DincludeScope=runtime",
         "-DoutputDirectory=target/jars",
-    ],
-    remedy: "install Maven 3.8 or newer",
+    ]],
+    remedy: "install Maven 3.8 and a Java development kit 17, or newer ones",
 };
-
-const JAVA: &str = "install a Java development kit, version 17 or newer";
 
 /// Long enough for a loaded machine, short enough to notice.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -112,8 +111,9 @@ impl Elasticsearch {
     /// [`Fault::Missing`] without Maven or Java; [`Fault::Failed`] when it cannot be built or does
     /// not answer, with its last words.
     pub async fn start(options: &Options) -> Result<Self, Fault> {
-        output(Command::new("java").arg("-version"), PATIENCE, JAVA).await?;
-        let built = install(&MAVEN).await.map_err(without_compiler)?;
+        let java = &mut Command::new("java");
+        output(java.arg("-version"), PATIENCE, MAVEN.remedy).await?;
+        let built = install(&MAVEN).await?;
         let folder = RunFolder::create().map_err(failed)?;
         let process = launch(&built, folder.path(), options).map_err(failed)?;
         let url = ready(&process, folder.path(), options).await?;
@@ -143,15 +143,6 @@ impl Elasticsearch {
 
 fn failed(cause: impl std::fmt::Display) -> Fault {
     Fault::Failed(format!("{cause:#}"))
-}
-
-fn without_compiler(fault: Fault) -> Fault {
-    match fault {
-        Fault::Failed(text) if text.contains("No compiler is provided") => {
-            Fault::Missing(format!("there is no Java compiler on this machine: {JAVA}"))
-        }
-        other => other,
-    }
 }
 
 fn launch(built: &Path, folder: &Path, options: &Options) -> anyhow::Result<Process> {

@@ -30,14 +30,17 @@ impl std::fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// A program, and how it is made ready.
+/// How a program is made ready. Each command is run in the program's folder; its first word lies
+/// there too when it has a slash.
 pub(crate) struct Recipe {
     /// What its folders in the cache are called, before the hash.
     pub(crate) kind: &'static str,
     /// Paths and texts.
     pub(crate) files: &'static [(&'static str, &'static str)],
-    pub(crate) tool: &'static str,
-    pub(crate) arguments: &'static [&'static str],
+    /// Fails when a part of the tool is not on this machine, with the name of that part.
+    pub(crate) part: Option<(&'static [&'static str], &'static str)>,
+    /// What makes it ready, one after the other.
+    pub(crate) steps: &'static [&'static [&'static str]],
     /// What to install when the tool is missing.
     pub(crate) remedy: &'static str,
 }
@@ -51,6 +54,8 @@ pub(crate) use files;
 
 /// How long an installation may take, downloads included.
 const INSTALL: Duration = Duration::from_secs(600);
+/// How long it may take to look for a part of a tool.
+const LOOK: Duration = Duration::from_secs(60);
 
 /// Makes a program ready, unless it is, and gives its folder.
 pub(crate) async fn install(recipe: &'static Recipe) -> Result<PathBuf, Fault> {
@@ -87,10 +92,36 @@ fn lay(recipe: &Recipe, folder: &Path) -> io::Result<()> {
 }
 
 async fn make(recipe: &Recipe, folder: &Path) -> Result<(), Fault> {
-    let mut command = Command::new(recipe.tool);
-    command.args(recipe.arguments).current_dir(folder);
-    command.env("GOWORK", "off").env("CGO_ENABLED", "0");
-    output(&mut command, INSTALL, recipe.remedy).await.map(drop)
+    if let Some((words, part)) = recipe.part
+        && let Err(fault) = output(&mut command(words, folder), LOOK, recipe.remedy).await
+    {
+        return Err(match fault {
+            Fault::Failed(_) => missing(part, recipe.remedy),
+            Fault::Missing(_) => fault,
+        });
+    }
+    for words in recipe.steps {
+        let mut command = command(words, folder);
+        command.env("GOWORK", "off").env("CGO_ENABLED", "0");
+        output(&mut command, INSTALL, recipe.remedy).await?;
+    }
+    Ok(())
+}
+
+/// A command that is run in a program's folder.
+pub(crate) fn command(words: &[&str], folder: &Path) -> Command {
+    let (program, arguments) = words.split_first().unwrap_or((&"", &[]));
+    let mut command = if program.contains('/') {
+        Command::new(folder.join(program))
+    } else {
+        Command::new(program)
+    };
+    command.args(arguments).current_dir(folder);
+    command
+}
+
+fn missing(what: &str, remedy: &str) -> Fault {
+    Fault::Missing(format!("{what} is not on this machine: {remedy}"))
 }
 
 /// Runs a program to its end and gives what it printed; it ends with us.
@@ -111,9 +142,7 @@ pub(crate) async fn output(
     let output = match tokio::time::timeout(patience, run).await {
         Ok(Ok(output)) => output,
         Ok(Err(cause)) if cause.kind() == io::ErrorKind::NotFound => {
-            return Err(Fault::Missing(format!(
-                "{program} is not on this machine: {remedy}"
-            )));
+            return Err(missing(&program, remedy));
         }
         Ok(Err(cause)) => return Err(Fault::Failed(format!("cannot run {program}: {cause}"))),
         Err(_) => {
@@ -174,5 +203,22 @@ mod tests {
             panic!("{fault}")
         };
         assert_eq!(text, "no-such-program is not on this machine: install it");
+    }
+
+    #[tokio::test]
+    async fn a_missing_part_of_a_tool_is_named_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let recipe = Recipe {
+            kind: "nothing",
+            files: &[],
+            part: Some((&["false"], "a part of it")),
+            steps: &[],
+            remedy: "install it",
+        };
+        let fault = make(&recipe, folder.path()).await.unwrap_err();
+        let Fault::Missing(text) = fault else {
+            panic!("{fault}")
+        };
+        assert_eq!(text, "a part of it is not on this machine: install it");
     }
 }

@@ -1,6 +1,6 @@
 // Drives the official Octopus client for Go against a server, as a user of it would.
 //
-// Reads OCTOPUS_URL, OCTOPUS_API_KEY (an administrator's) and TWIN_CONTROL_URL (the twin's
+// Reads TWIN_URL, TWIN_API_KEY (an administrator's) and TWIN_CONTROL_URL (the twin's
 // control door, which makes the server throttle). Prints one line for each thing that works; at
 // the first that does not, says what was expected and exits with 1. Prints no key.
 package main
@@ -60,7 +60,7 @@ var steps = []step{
 }
 
 func main() {
-	connected, err := connect(os.Getenv("OCTOPUS_API_KEY"))
+	connected, err := connect(os.Getenv("TWIN_API_KEY"))
 	if err != nil {
 		fail("connect", err)
 	}
@@ -79,7 +79,7 @@ func fail(step string, err error) {
 }
 
 func connect(key string) (*client.Client, error) {
-	base, err := url.Parse(os.Getenv("OCTOPUS_URL"))
+	base, err := url.Parse(os.Getenv("TWIN_URL"))
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,6 @@
 // Drives the official Octopus client against a server, as a user of it would.
 //
-// Reads OCTOPUS_URL, OCTOPUS_API_KEY (an administrator's) and TWIN_CONTROL_URL (the twin's
+// Reads TWIN_URL, TWIN_API_KEY (an administrator's) and TWIN_CONTROL_URL (the twin's
 // control door, which makes the server throttle). Prints one line for each thing that works;
 // at the first that does not, says what was expected and exits with 1. Prints no key.
 
@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import api from "@octopusdeploy/api-client";
 
 const { Client, SpaceRepository, userGetCurrent } = api;
-const { OCTOPUS_URL: url, OCTOPUS_API_KEY: apiKey, TWIN_CONTROL_URL: control } = process.env;
+const { TWIN_URL: url, TWIN_API_KEY: apiKey, TWIN_CONTROL_URL: control } = process.env;
 
 const connect = (key) =>
   Client.create({ userAgentApp: "testbed", instanceURL: url, apiKey: key });

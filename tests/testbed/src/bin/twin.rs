@@ -1,14 +1,17 @@
-//! Runs one twin alone: `cargo twin octopus`.
+//! Runs one twin alone: `cargo twin octopus`, `cargo twin elasticsearch`.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Parser, Subcommand};
-use testbed::twins::octopus::{Config, Octopus, Start, Version};
+use testbed::twins::elasticsearch::{self, Elasticsearch};
+use testbed::twins::octopus::{self, Octopus};
 use testbed::twins::tls::Tls;
-use testbed::twins::{Door, control, tcp};
+use testbed::twins::{Door, Twin, control, tcp};
 
 /// Runs a twin of a deploy server on this machine, for trying things out.
 ///
@@ -26,10 +29,13 @@ struct Command {
 enum Server {
     /// Octopus Deploy.
     Octopus(OctopusArgs),
+    /// Elasticsearch: its users, roles and API keys.
+    Elasticsearch(ElasticsearchArgs),
 }
 
+/// What every twin can be told.
 #[derive(Args)]
-struct OctopusArgs {
+struct Common {
     /// The port of the server; 0 takes a free one.
     #[arg(long, default_value_t = 0)]
     port: u16,
@@ -39,14 +45,7 @@ struct OctopusArgs {
     /// Ids and keys are drawn from it: the same seed gives the same ones again.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// The administrator's key: `API-` and capital letters and digits. Drawn from the seed if
-    /// left out.
-    #[arg(long, value_name = "API-...", value_parser = api_key)]
-    admin_key: Option<String>,
-    /// The version that the server says it has; older ones behave as older servers did.
-    #[arg(long, value_name = "VERSION", default_value_t = Config::default().version)]
-    server_version: Version,
-    /// A virtual directory, such as /octopus.
+    /// A virtual directory, such as /deploy.
     #[arg(long, value_name = "PATH", default_value = "")]
     prefix: String,
     /// Speak HTTPS, and write the certificate to trust into this folder, as ca.pem.
@@ -54,12 +53,38 @@ struct OctopusArgs {
     tls: Option<PathBuf>,
 }
 
+#[derive(Args)]
+struct OctopusArgs {
+    #[command(flatten)]
+    common: Common,
+    /// The administrator's key: `API-` and capital letters and digits. Drawn from the seed if
+    /// left out.
+    #[arg(long, value_name = "API-...", value_parser = api_key)]
+    admin_key: Option<String>,
+    /// The version that the server says it has; older ones behave as older servers did.
+    #[arg(long, value_name = "VERSION", default_value_t = octopus::Config::default().version)]
+    server_version: octopus::Version,
+}
+
+#[derive(Args)]
+struct ElasticsearchArgs {
+    #[command(flatten)]
+    common: Common,
+    /// The version that the server says it has.
+    #[arg(long, value_name = "VERSION", default_value_t = elasticsearch::Config::default().version)]
+    server_version: elasticsearch::Version,
+    /// Say that the licence is a trial, not the free basic one.
+    #[arg(long)]
+    trial: bool,
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Command {
-        server: Server::Octopus(args),
-    } = Command::parse();
-    match octopus(args).await {
+    let run = match Command::parse().server {
+        Server::Octopus(args) => octopus(args).await,
+        Server::Elasticsearch(args) => elasticsearch(args).await,
+    };
+    match run {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "error: {error:#}");
@@ -69,24 +94,123 @@ async fn main() -> ExitCode {
 }
 
 async fn octopus(args: OctopusArgs) -> anyhow::Result<()> {
-    let config = Config {
-        seed: args.seed,
+    let config = octopus::Config {
+        seed: args.common.seed,
         version: args.server_version,
-        prefix: args.prefix.trim_end_matches('/').to_owned(),
+        prefix: args.common.prefix(),
         admin_key: args.admin_key,
-        ..Config::default()
+        ..octopus::Config::default()
     };
     let twin = Octopus::new(&config);
     let start = twin.start().clone();
-    let door = Door::live(twin);
-    let ca = args.tls.as_ref().map(|folder| folder.join("ca.pem"));
-    let tls = ca.as_ref().map(certificate).transpose()?;
-    let server = tcp::serve(&door, args.port, tls.as_ref())?;
-    let control = control::serve(&door, args.control_port).await?;
+    let account = |who: &octopus::Credential, rights| Account {
+        name: who.username.clone(),
+        secrets: vec![who.key.clone()],
+        rights,
+    };
+    let greeting = Greeting {
+        name: format!("Octopus Deploy {}", config.version),
+        services: vec![("server", "")],
+        accounts: vec![
+            account(&start.admin, "may do everything"),
+            account(
+                &start.operator,
+                "a service account that edits users, their keys and teams",
+            ),
+            account(&start.bystander, "a service account without any right"),
+        ],
+        ask: (
+            format!("X-Octopus-ApiKey: {}", start.admin.key),
+            "/api/users/me",
+        ),
+        change: format!(
+            r#"{{"change":"disable","user":"{}"}}"#,
+            start.operator.username
+        ),
+    };
+    run(twin, &args.common, &greeting).await
+}
 
-    let url = format!("{}{}", server.url(), config.prefix);
+async fn elasticsearch(args: ElasticsearchArgs) -> anyhow::Result<()> {
+    let license = if args.trial {
+        elasticsearch::License::Trial
+    } else {
+        elasticsearch::License::Basic
+    };
+    let config = elasticsearch::Config {
+        seed: args.common.seed,
+        version: args.server_version,
+        prefix: args.common.prefix(),
+        license,
+        ..elasticsearch::Config::default()
+    };
+    let twin = Elasticsearch::new(&config);
+    let start = twin.start().clone();
+    let account = |who: &elasticsearch::Credential, rights| Account {
+        name: who.username.clone(),
+        secrets: vec![who.password.clone()],
+        rights,
+    };
+    let admin = &start.admin;
+    let basic = STANDARD.encode(format!("{}:{}", admin.username, admin.password));
+    let greeting = Greeting {
+        name: format!("Elasticsearch {}", config.version),
+        services: vec![("server", "")],
+        accounts: vec![
+            account(admin, "may do everything"),
+            account(&start.operator, "manages users and keys, acts as anybody"),
+            account(&start.holder, "manages keys of its own"),
+            account(&start.bystander, "no role"),
+        ],
+        ask: (
+            format!("Authorization: Basic {basic}"),
+            "/_security/_authenticate",
+        ),
+        change: format!(
+            r#"{{"change":"disable","user":"{}"}}"#,
+            start.operator.username
+        ),
+    };
+    run(twin, &args.common, &greeting).await
+}
+
+impl Common {
+    fn prefix(&self) -> String {
+        self.prefix.trim_end_matches('/').to_owned()
+    }
+}
+
+/// What to tell people about a server.
+struct Greeting {
+    /// Its name and version.
+    name: String,
+    /// What there is, and where below the server's address.
+    services: Vec<(&'static str, &'static str)>,
+    accounts: Vec<Account>,
+    /// A header and a path to ask it something with.
+    ask: (String, &'static str),
+    /// Something that may happen from outside, as JSON.
+    change: String,
+}
+
+/// An account to try things out with.
+struct Account {
+    name: String,
+    secrets: Vec<String>,
+    rights: &'static str,
+}
+
+/// Runs a twin until somebody ends it.
+async fn run<T: Twin>(twin: T, common: &Common, greeting: &Greeting) -> anyhow::Result<()> {
+    let door = Door::live(twin);
+    let ca = common.tls.as_ref().map(|folder| folder.join("ca.pem"));
+    let tls = ca.as_ref().map(certificate).transpose()?;
+    let server = tcp::serve(&door, common.port, tls.as_ref())?;
+    let control = control::serve(&door, common.control_port).await?;
+
+    let url = format!("{}{}", server.url(), common.prefix());
     let ca = ca.map(|path| path.display().to_string());
-    greet(&config, &start, &url, &control.url(), ca.as_deref())?;
+    greet(greeting, &url, &control.url(), ca.as_deref())?;
     ended().await.context("cannot wait for Ctrl-C")
 }
 
@@ -101,13 +225,7 @@ fn certificate(ca: &PathBuf) -> anyhow::Result<Tls> {
     Ok(tls)
 }
 
-fn greet(
-    config: &Config,
-    start: &Start,
-    url: &str,
-    control: &str,
-    ca: Option<&str>,
-) -> std::io::Result<()> {
+fn greet(greeting: &Greeting, url: &str, control: &str, ca: Option<&str>) -> std::io::Result<()> {
     let (bold, faint, plain) = if std::io::stdout().is_terminal() {
         ("\x1b[1m", "\x1b[2m", "\x1b[0m")
     } else {
@@ -116,35 +234,26 @@ fn greet(
     let trust = ca
         .map(|path| format!(" --cacert {path}"))
         .unwrap_or_default();
-    let version = config.version;
-    let (admin, operator, bystander) = (&start.admin, &start.operator, &start.bystander);
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{bold}A twin of Octopus Deploy {version}{plain}\n")?;
-    writeln!(out, "  {bold}server{plain}     {url}")?;
+    writeln!(out, "{bold}A twin of {}{plain}\n", greeting.name)?;
+    for (service, path) in &greeting.services {
+        writeln!(out, "  {bold}{service:<10}{plain} {url}{path}")?;
+    }
     if let Some(path) = ca {
         writeln!(out, "  {bold}trust{plain}      {path}")?;
     }
     writeln!(out, "  {bold}control{plain}    {control}\n")?;
-    for (account, rights) in [
-        (admin, "may do everything"),
-        (
-            operator,
-            "a service account that edits users, their keys and teams",
-        ),
-        (bystander, "a service account without any right"),
-    ] {
+    for account in &greeting.accounts {
+        let (name, rights) = (&account.name, account.rights);
+        let secrets = account.secrets.join(&format!("\n{:19}", ""));
         writeln!(
             out,
-            "  {bold}{:<16}{plain} {}  {faint}{rights}{plain}",
-            account.username, account.key
+            "  {bold}{name:<16}{plain} {secrets}  {faint}{rights}{plain}"
         )?;
     }
+    let (header, path) = &greeting.ask;
     writeln!(out, "\n{bold}Ask it something{plain}")?;
-    writeln!(
-        out,
-        "  curl -s{trust} -H 'X-Octopus-ApiKey: {}' {url}/api/users/me\n",
-        admin.key
-    )?;
+    writeln!(out, "  curl -s{trust} -H '{header}' {url}{path}\n")?;
     writeln!(
         out,
         "{bold}Make things go wrong{plain}  {faint}(all of it: curl {control}){plain}"
@@ -153,11 +262,7 @@ fn greet(
         out,
         "  curl -d '{{\"fault\":\"throttled\",\"retryAfter\":5,\"times\":{{\"next\":3}}}}' {control}/faults"
     )?;
-    writeln!(
-        out,
-        "  curl -d '{{\"change\":\"disable\",\"user\":\"{}\"}}' {control}/changes",
-        operator.username
-    )?;
+    writeln!(out, "  curl -d '{}' {control}/changes", greeting.change)?;
     writeln!(out, "  curl {control}/journal\n")?;
     writeln!(out, "Ctrl-C ends it.")?;
     out.flush()

@@ -22,10 +22,10 @@ use tokio::net::TcpListener;
 use super::tcp::{Listening, not_free};
 use super::{Door, Rule, Twin};
 
-/// What one can do, for people; `GET /` shows it.
+/// What one can do, for people; `GET /` shows it, with the twin's own changes.
 const GUIDE: &str = r#"The control door of a twin.
 
-  GET    /view                     every account, key and team
+  GET    /view                     everything that an oracle sees
   GET    /journal                  what was asked, and what became of it
   DELETE /journal                  forget it
   GET    /faults                   the rules in force
@@ -37,12 +37,7 @@ const GUIDE: &str = r#"The control door of a twin.
                  refused{status} feigned html halfJson flood{mebibytes} redirect{location}
   DELETE /faults                   clear them all
   POST   /changes                  something happens from outside, for example
-           {"change":"disable","user":"ci-team-a"}
-           {"change":"revokeKey","key":"apikeys-..."}
-         changes: revokeKey{key} expireKey{key,at} backdateKey{key,at} giveKey{key,user} disable{user} enable{user}
-                  rename{user,username} delete{user} leave{user,team} join{user,team} reinstall
-                  keyPolicy{defaultDays,maxDays} forbidUserKeys trust{issuer}
-                  beginMaintenance endMaintenance
+{changes}
   GET    /clock                    what the server takes for the present
   POST   /clock                    move it: {"by":"36h"} or {"by":"-10m"}
   POST   /backups/{name}           take a backup
@@ -92,7 +87,10 @@ pub async fn serve<T: Twin>(door: &Door<T>, port: u16) -> anyhow::Result<Listeni
 
 fn router<T: Twin>(control: Control<T>) -> Router {
     Router::new()
-        .route("/", get(|| async { GUIDE }))
+        .route(
+            "/",
+            get(|| async { GUIDE.replace("{changes}", T::CHANGES) }),
+        )
         .route("/view", get(view))
         .route("/journal", get(journal).delete(forget))
         .route("/faults", get(faults).post(add_fault).delete(clear_faults))

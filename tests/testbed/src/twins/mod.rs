@@ -48,6 +48,10 @@ pub trait Twin: Clone + Send + 'static {
     /// The short name on the command line, such as `octopus`.
     const NAME: &'static str;
 
+    /// Examples of changes and the names of all of them, for people: lines of the control door's
+    /// guide.
+    const CHANGES: &'static str = "";
+
     /// Answers one request at the given time.
     ///
     /// The response carries a [`Caller`] as an extension when the request was made by somebody.

@@ -187,6 +187,7 @@ impl Twin for Elasticsearch {
     type View = View;
 
     const NAME: &'static str = "elasticsearch";
+    const CHANGES: &'static str = outside::CHANGES;
 
     fn handle(&mut self, now: Timestamp, request: Request<Bytes>) -> Response<Bytes> {
         Self::handle(self, now, &request)

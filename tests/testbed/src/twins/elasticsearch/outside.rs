@@ -12,6 +12,13 @@ use super::users::User;
 use super::{Elasticsearch, chance};
 use crate::twins::Unknown;
 
+/// Every [`Change`], for people.
+pub(super) const CHANGES: &str = r#"           {"change":"disable","user":"ci-team-a"}
+           {"change":"revokeKey","key":"..."}
+         changes: revokeKey{key} forgetKey{key} expireKey{key,at} backdateKey{key,at} giveKey{key,user}
+                  disable{user} enable{user} delete{user} password{user,password} roles{user,roles}
+                  reinstall"#;
+
 /// Something that happens to the server without anybody asking its API.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(

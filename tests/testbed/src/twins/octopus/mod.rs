@@ -203,6 +203,7 @@ impl Twin for Octopus {
     type View = View;
 
     const NAME: &'static str = "octopus";
+    const CHANGES: &'static str = outside::CHANGES;
 
     fn handle(&mut self, now: Timestamp, request: Request<Bytes>) -> Response<Bytes> {
         Self::handle(self, now, &request)

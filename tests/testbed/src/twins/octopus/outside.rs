@@ -10,6 +10,14 @@ use super::users::{Kind, User};
 use super::{Octopus, chance};
 use crate::twins::Unknown;
 
+/// Every [`Change`], for people.
+pub(super) const CHANGES: &str = r#"           {"change":"disable","user":"ci-team-a"}
+           {"change":"revokeKey","key":"apikeys-..."}
+         changes: revokeKey{key} expireKey{key,at} backdateKey{key,at} giveKey{key,user} disable{user} enable{user}
+                  rename{user,username} delete{user} leave{user,team} join{user,team} reinstall
+                  keyPolicy{defaultDays,maxDays} forbidUserKeys trust{issuer}
+                  beginMaintenance endMaintenance"#;
+
 /// Something that happens to the server without anybody asking its API.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(
