@@ -6,8 +6,9 @@
 //! 127.0.0.1 alone, on ports that it finds free; all its files are in one temporary folder that
 //! nobody else can enter; it does not outlive us ([`crate::process`]).
 //!
-//! It is not a whole distribution: no scripts, no SAML, no module but what keys and users need.
-//! TLS is off.
+//! It is not a whole distribution: no scripts (so keys cannot be found by `type`), no SAML, no
+//! deletion by query (so old keys are never forgotten), nothing but what keys and users need. TLS is
+//! off.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,7 +1,8 @@
 //! `GET` and `DELETE /_security/api_key`: keys found by id, name, owner; shown, or ended for good.
 //!
 //! What has ended stays listed. Ended or expired keys are forgotten a week later, and only when
-//! somebody ends a key, at most once a day.
+//! a key is ended, at most once a day. (A real server was seen to begin its cleaning then, and at no
+//! other time; ours for tests lacks the part that would delete.)
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -168,7 +169,9 @@ pub(super) fn invalidate(server: &mut Elasticsearch, call: &Call) -> Reply {
     for id in &ended {
         server.end_key(id, call.now);
     }
-    server.forget_keys(call.now);
+    if !ended.is_empty() {
+        server.forget_keys(call.now);
+    }
     Ok(Answer::ok(json!({
         "invalidated_api_keys": ended,
         "previously_invalidated_api_keys": [],

@@ -33,7 +33,6 @@
 //! | cross-cluster keys, cloned keys, `_clear_cache` | no handler |
 //! | the built-in roles, but for `superuser` | count as not found |
 //! | index and application privileges that imply others | `all` and `write` only; an application's: with `all` only |
-//! | `_has_privileges` of another user | answered for the caller |
 //! | queries: `simple_query_string`, aggregations; `_query/user` | 400; no handler |
 //! | YAML, CBOR, SMILE; `filter_path`, `human`, `error_trace` | JSON alone, whole |
 //! | the index of the security feature: refresh, being unavailable, conflicts of versions | every write is seen at once |

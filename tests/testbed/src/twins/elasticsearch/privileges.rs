@@ -168,21 +168,14 @@ fn brings(privilege: &str) -> &'static [&'static str] {
 
 /// Whether these roles hold a cluster privilege, or an action by name.
 fn holds(roles: &[&Descriptor], wanted: &str) -> bool {
-    let held = |has: &str| has == wanted || has == "all" || brings(has).contains(&wanted);
-    let by_action = ACTIONS.iter().any(|action| {
-        // Nobody holds an action by name through what he may do with his own keys only.
-        let own = ["manage_own_api_key"];
-        action.name() == wanted
-            && roles
-                .iter()
-                .flat_map(|role| &role.cluster)
-                .any(|has| action.granted_by().contains(&has.as_str()) && !own.contains(&&**has))
-    });
-    by_action
-        || roles
-            .iter()
-            .flat_map(|role| &role.cluster)
-            .any(|has| held(has))
+    let action = ACTIONS.iter().find(|action| action.name() == wanted);
+    let mut privileges = roles.iter().flat_map(|role| &role.cluster);
+    privileges.any(|has| {
+        // Who may do something with keys of his own only does not hold it by name.
+        let by_action = has != "manage_own_api_key"
+            && action.is_some_and(|action| action.granted_by().contains(&has.as_str()));
+        by_action || has == wanted || has == "all" || brings(has).contains(&wanted)
+    })
 }
 
 /// Whether these roles hold a privilege for an index name.
@@ -198,7 +191,7 @@ fn holds_index(roles: &[&Descriptor], index: &str, wanted: &str) -> bool {
     })
 }
 
-/// `_has_privileges`, of oneself or of the user whom the path names.
+/// `_has_privileges`, of oneself alone, whether the path names him or not.
 pub(super) fn has(server: &mut Elasticsearch, call: &Call) -> Reply {
     let caller = call.caller()?;
     let user = if call.places.is_empty() {
@@ -216,8 +209,9 @@ pub(super) fn has(server: &mut Elasticsearch, call: &Call) -> Reply {
     if user == caller.subject.name {
         server.authorize(call, Action::Authenticate)?;
     } else {
-        // What others may do is not what the caller may do; the twin knows only the latter.
         server.authorize(call, Action::HasPrivileges)?;
+        let reason = "users may only check the privileges of their own account";
+        return Err(Problem::illegal(reason));
     }
     if let Some(unknown) = wishes
         .cluster
