@@ -9,7 +9,6 @@ mod access;
 mod audit;
 mod binaries;
 mod build;
-mod run_folder;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,8 +22,8 @@ use tokio::time::{interval, timeout};
 use self::access::{write_kubeconfig, write_signing_key, write_tokens};
 pub use self::audit::{AuditEvent, Verb};
 pub use self::binaries::{Binaries, Binary};
-use self::run_folder::RunFolder;
 use crate::process::{self, Process, Program, free_port};
+use crate::run_folder::RunFolder;
 
 /// Long enough for a loaded machine, short enough to notice.
 const PATIENCE: Duration = Duration::from_secs(60);

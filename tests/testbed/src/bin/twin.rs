@@ -1,11 +1,14 @@
-//! Runs one twin alone: `cargo twin octopus`, `cargo twin stackstorm`.
+//! Runs one twin alone: `cargo twin octopus`, `cargo twin stackstorm`, …
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::{Args, Parser, Subcommand};
+use testbed::twins::elasticsearch::{self, Elasticsearch};
 use testbed::twins::octopus::{self, Octopus};
 use testbed::twins::stackstorm::{self, StackStorm};
 use testbed::twins::tls::Tls;
@@ -27,6 +30,8 @@ struct Command {
 enum Server {
     /// Octopus Deploy.
     Octopus(OctopusArgs),
+    /// Elasticsearch: its users, roles and API keys.
+    Elasticsearch(ElasticsearchArgs),
     /// StackStorm: both its services behind one front, `/api` and `/auth`.
     #[command(name = "stackstorm")]
     StackStorm(StackStormArgs),
@@ -66,6 +71,18 @@ struct OctopusArgs {
 }
 
 #[derive(Args)]
+struct ElasticsearchArgs {
+    #[command(flatten)]
+    common: Common,
+    /// The version that the server says it has.
+    #[arg(long, value_name = "VERSION", default_value_t = elasticsearch::Config::default().version)]
+    server_version: elasticsearch::Version,
+    /// Say that the licence is a trial, not the free basic one.
+    #[arg(long)]
+    trial: bool,
+}
+
+#[derive(Args)]
 struct StackStormArgs {
     #[command(flatten)]
     common: Common,
@@ -84,6 +101,7 @@ struct StackStormArgs {
 async fn main() -> ExitCode {
     let run = match Command::parse().server {
         Server::Octopus(args) => octopus(args).await,
+        Server::Elasticsearch(args) => elasticsearch(args).await,
         Server::StackStorm(args) => stackstorm(args).await,
     };
     match run {
@@ -160,6 +178,49 @@ async fn stackstorm(args: StackStormArgs) -> anyhow::Result<()> {
         ask: (format!("St2-Api-Key: {}", start.admin.key), "/api/v1/user"),
         change: format!(
             r#"{{"change":"forgetUser","user":"{}"}}"#,
+            start.operator.username
+        ),
+    };
+    run(twin, &args.common, &greeting).await
+}
+
+async fn elasticsearch(args: ElasticsearchArgs) -> anyhow::Result<()> {
+    let license = if args.trial {
+        elasticsearch::License::Trial
+    } else {
+        elasticsearch::License::Basic
+    };
+    let config = elasticsearch::Config {
+        seed: args.common.seed,
+        version: args.server_version,
+        prefix: args.common.prefix(),
+        license,
+        ..elasticsearch::Config::default()
+    };
+    let twin = Elasticsearch::new(&config);
+    let start = twin.start().clone();
+    let account = |who: &elasticsearch::Credential, rights| Account {
+        name: who.username.clone(),
+        secrets: vec![who.password.clone()],
+        rights,
+    };
+    let admin = &start.admin;
+    let basic = STANDARD.encode(format!("{}:{}", admin.username, admin.password));
+    let greeting = Greeting {
+        name: format!("Elasticsearch {}", config.version),
+        services: vec![("server", "")],
+        accounts: vec![
+            account(admin, "may do everything"),
+            account(&start.operator, "manages users and keys, acts as anybody"),
+            account(&start.holder, "manages keys of its own"),
+            account(&start.bystander, "no role"),
+        ],
+        ask: (
+            format!("Authorization: Basic {basic}"),
+            "/_security/_authenticate",
+        ),
+        change: format!(
+            r#"{{"change":"disable","user":"{}"}}"#,
             start.operator.username
         ),
     };

@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
 
 use super::build::{self, GO_MOD, GO_SUM};
+use crate::install;
 use crate::progress::Progress;
 
 /// A program of the control plane.
@@ -79,12 +80,9 @@ impl Binaries {
     /// One sentence that names what is missing and the fix: Go, disk, network.
     pub async fn obtain() -> Result<Self> {
         let assets = std::env::var_os("KUBEBUILDER_ASSETS").map(PathBuf::from);
-        let cache = std::env::var_os("XDG_CACHE_HOME")
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-            .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
+        let cache = install::cache()
             .context("there is no place for the control plane's programs: set HOME")?;
-        Self::obtain_in(assets.as_deref(), &cache.join("apikey-operator")).await
+        Self::obtain_in(assets.as_deref(), &cache).await
     }
 
     async fn obtain_in(assets: Option<&Path>, cache: &Path) -> Result<Self> {

@@ -12,13 +12,16 @@
 //! | [`tcp`] | the same twin on 127.0.0.1, with TLS if wanted ([`tls`]) |
 //! | [`control`] | the same powers for other processes: HTTP and JSON on a port of its own |
 //! | [`octopus`] | Octopus Deploy |
+//! | [`elasticsearch`] | Elasticsearch, its security feature |
 //! | [`stackstorm`] | StackStorm |
 //!
 //! Invariant: product code never reaches a control power through the twin's own API, and nothing
 //! secret is ever in the journal.
 
+mod chance;
 pub mod control;
 pub mod door;
+pub mod elasticsearch;
 pub mod faults;
 pub mod journal;
 pub mod octopus;

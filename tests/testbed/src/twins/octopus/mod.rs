@@ -55,7 +55,6 @@ mod api_keys;
 mod auth;
 mod authentication;
 mod call;
-mod chance;
 mod config;
 mod events;
 mod limits;
@@ -81,7 +80,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use jiff::Timestamp;
 
-use super::{Effect, Sort, Twin, Unknown};
+use super::{Effect, Sort, Twin, Unknown, chance};
 use answer::{Problem, Reply};
 use call::Call;
 use chance::Chance;

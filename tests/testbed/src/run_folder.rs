@@ -18,14 +18,14 @@ const ALIVE: &str = "alive";
 
 /// The folder; removed when dropped.
 #[derive(Debug)]
-pub(super) struct RunFolder {
+pub(crate) struct RunFolder {
     folder: TempDir,
     _alive: File,
 }
 
 impl RunFolder {
     /// Makes the folder, and removes those of runs that were killed.
-    pub(super) fn create() -> Result<Self> {
+    pub(crate) fn create() -> Result<Self> {
         let parent = std::env::temp_dir();
         sweep(&parent);
         let folder = tempfile::Builder::new()
@@ -45,12 +45,12 @@ impl RunFolder {
         })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
     /// Removes it now, and says when that fails.
-    pub(super) fn remove(self) -> io::Result<()> {
+    pub(crate) fn remove(self) -> io::Result<()> {
         self.folder.close()
     }
 }

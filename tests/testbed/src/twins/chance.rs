@@ -1,4 +1,5 @@
 //! Chance, from a seed: the same seed and the same requests give the same ids, keys and GUIDs.
+//! Every twin draws from it.
 
 use sha2::{Digest as _, Sha256};
 
@@ -25,13 +26,13 @@ impl Chance {
         hash.finalize().into()
     }
 
-    /// The text of an API key: `API-` and 31 upper-case letters and digits, as newer servers
+    /// The text of an Octopus key: `API-` and 31 upper-case letters and digits, as newer servers
     /// make them.
     pub(super) fn key(&mut self) -> String {
         format!("API-{}", self.letters(KEY, 31))
     }
 
-    /// The id of an API key: `apikeys-` and 25 letters and digits of either case.
+    /// The id of an Octopus key: `apikeys-` and 25 letters and digits of either case.
     pub(super) fn key_id(&mut self) -> String {
         format!("apikeys-{}", self.letters(ID, 25))
     }
