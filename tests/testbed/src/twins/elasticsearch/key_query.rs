@@ -199,19 +199,17 @@ impl Search {
 
 impl Sort {
     fn read(sent: &Value, body: &Object) -> Result<Self, Problem> {
-        let (name, options) = match sent {
-            Value::String(name) => (name.as_str(), &Value::Null),
-            Value::Object(fields) if fields.len() == 1 => {
-                let (name, options) = fields.iter().next().unwrap_or_else(|| unreachable!());
-                if !options.is_object() {
-                    let found = super::json::kind(options);
-                    let reason =
-                        format!("[1:1] [field_sort] Expected START_OBJECT but was: {found}");
-                    return Err(bad(&body.inside("sort", wrong(reason))));
-                }
-                (name.as_str(), options)
+        let fields = sent.as_object().filter(|fields| fields.len() == 1);
+        let single = fields.and_then(|fields| fields.iter().next());
+        let (name, options) = match (sent.as_str(), single) {
+            (Some(name), _) => (name, &Value::Null),
+            (None, Some((name, options))) if options.is_object() => (name.as_str(), options),
+            (None, Some((_, other))) => {
+                let found = super::json::kind(other);
+                let reason = format!("[1:1] [field_sort] Expected START_OBJECT but was: {found}");
+                return Err(bad(&body.inside("sort", wrong(reason))));
             }
-            other => return Err(bad(&body.other_type("sort", other))),
+            _ => return Err(bad(&body.other_type("sort", sent))),
         };
         if name != "_doc" {
             field(name).map_err(|fault| fault.problem(body))?;

@@ -16,7 +16,7 @@
 //! | bodies without duplicate, unknown or mistyped fields | `json.rs` |
 //! | every route, its parameters, what it does | `routes.rs` |
 //! | passwords, keys, acting as somebody else | `auth.rs` |
-//! | what grants an action; `_has_privileges` | `privileges.rs`, `privilege_names.rs` |
+//! | what grants an action; `_has_privileges` | `privileges.rs`, `has_privileges.rs`, `privilege_names.rs` |
 //! | users of the native realm, reserved ones | `users.rs` |
 //! | roles; descriptors in one form | `roles.rs` |
 //! | keys made for oneself and granted to others; names, metadata, ends; keys made by keys | `keys.rs`, `durations.rs` |
@@ -49,6 +49,7 @@ mod auth;
 mod call;
 mod config;
 mod durations;
+mod has_privileges;
 mod json;
 mod key_list;
 mod key_query;

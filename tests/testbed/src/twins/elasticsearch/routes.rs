@@ -7,7 +7,9 @@ use http::Method;
 
 use super::answer::Reply;
 use super::call::{Call, decoded};
-use super::{Elasticsearch, key_list, key_query, key_update, keys, privileges, roles, root, users};
+use super::{
+    Elasticsearch, has_privileges, key_list, key_query, key_update, keys, roles, root, users,
+};
 use crate::twins::Effect;
 
 /// One row.
@@ -98,10 +100,10 @@ static ROUTES: &[Route] = routes! {
     HEAD "/" Without [] Look => root::main;
     GET "/_license" Without ["local" "accept_enterprise"] Look => root::license;
     GET "/_security/_authenticate" Without [] Look => root::authenticate;
-    GET "/_security/user/_has_privileges" With [] Look => privileges::has;
-    POST "/_security/user/_has_privileges" With [] Look => privileges::has;
-    GET "/_security/user/{name}/_has_privileges" With [] Look => privileges::has;
-    POST "/_security/user/{name}/_has_privileges" With [] Look => privileges::has;
+    GET "/_security/user/_has_privileges" With [] Look => has_privileges::has;
+    POST "/_security/user/_has_privileges" With [] Look => has_privileges::has;
+    GET "/_security/user/{name}/_has_privileges" With [] Look => has_privileges::has;
+    POST "/_security/user/{name}/_has_privileges" With [] Look => has_privileges::has;
     POST "/_security/oauth2/token" With [] SignIn => root::token;
 
     // API keys.
