@@ -275,7 +275,7 @@ pub struct SecretSpec {
     pub keep_previous: bool,
 
     /// Entries of the Secret, by name, each a template; they replace the default entries. A
-    /// template sees `key`, `id`, `url`, `username`, `serial`, `expiresAt`, and with keepPrevious
+    /// template sees `key`, `id`, `url`, `authUrl`, `username`, `serial`, `expiresAt`, and with keepPrevious
     /// `previous`: an entry that shows it is there only while the previous key works. Example:
     /// `config.json: '{"url": "{{ url }}", "key": "{{ key }}"}'`. A tag has at most 256 characters,
     /// and no lists, maps, sums, products, comments or raw blocks. Default: what the server's own

@@ -202,6 +202,18 @@ impl FreeForm {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+
+    /// The names in it.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        self.0.keys()
+    }
+}
+
+/// As JSON, on one line, its names in order.
+impl std::fmt::Display for FreeForm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        serde_json::to_string(&self.0).map_or(Err(std::fmt::Error), |text| f.write_str(&text))
+    }
 }
 
 /// The schema of a text of at most so many characters.

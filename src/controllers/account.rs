@@ -316,6 +316,7 @@ fn label(step: &Step) -> Option<&'static str> {
         Step::Join(..) => Some("Join"),
         Step::Leave(..) => Some("Leave"),
         Step::Revoke(..) => Some("Revoke"),
+        Step::Empty(_) => Some("Empty"),
         Step::Delete(_) => Some("Delete"),
         Step::Record(_) => Some("Record"),
         Step::Close => Some("Close"),

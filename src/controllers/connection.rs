@@ -361,7 +361,7 @@ fn publish<L: Link>(ctx: &Ctx, place: &Place, hands: &Hands<L>, standing: Result
         uid: facts::uid(hands.object.meta()),
         usable,
         lists: Arc::clone(&hands.lists),
-        url: spec.url.clone(),
+        address: standing::Address::of(&spec.url, spec.auth_url.as_deref()),
         grants: hands.object.grants().map(<[Grant]>::to_vec),
         max_lifetime: policy
             .and_then(|policy| policy.max_lifetime.as_ref())

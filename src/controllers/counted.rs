@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use crate::metrics::Metrics;
 use crate::plan::port::{
-    Ability, AccountDraft, AccountId, Fault, KeyId, List, Order, Own, Probe, RemoteAccount,
-    RemoteTeam, ServerIdentity, TeamId, TeamRef,
+    Ability, AccountDraft, AccountId, AccountName, Change, Fault, KeyId, List, Order, Probe,
+    RemoteAccount, RemoteTeam, TeamId, TeamRef, Witness,
 };
 use crate::secret::KeyMaterial;
 use crate::servers::{Minted, Server};
@@ -48,12 +48,12 @@ impl Server for Counted {
         self.count("probe", self.server.probe().await)
     }
 
-    async fn identity(&self) -> Result<ServerIdentity, Fault> {
-        self.count("identity", self.server.identity().await)
+    async fn witness(&self) -> Result<Witness, Fault> {
+        self.count("witness", self.server.witness().await)
     }
 
-    async fn find_account(&self, username: &str) -> Result<Option<RemoteAccount>, Fault> {
-        self.count("find_account", self.server.find_account(username).await)
+    async fn find_account(&self, name: &AccountName) -> Result<Option<RemoteAccount>, Fault> {
+        self.count("find_account", self.server.find_account(name).await)
     }
 
     async fn account(&self, id: &AccountId) -> Result<RemoteAccount, Fault> {
@@ -97,11 +97,19 @@ impl Server for Counted {
         self.count("mint", self.server.mint(order).await)
     }
 
-    async fn prove(&self, value: &KeyMaterial) -> Result<Own, Fault> {
-        self.count("prove", self.server.prove(value).await)
+    async fn prove(&self, account: &AccountId, value: &KeyMaterial) -> Result<AccountId, Fault> {
+        self.count("prove", self.server.prove(account, value).await)
+    }
+
+    async fn adjust(&self, account: &AccountId, key: &KeyId, change: &Change) -> Result<(), Fault> {
+        self.count("adjust", self.server.adjust(account, key, change).await)
     }
 
     async fn revoke(&self, account: &AccountId, key: &KeyId) -> Result<(), Fault> {
         self.count("revoke", self.server.revoke(account, key).await)
+    }
+
+    async fn revoke_all(&self, account: &AccountId) -> Result<(), Fault> {
+        self.count("revoke_all", self.server.revoke_all(account).await)
     }
 }

@@ -21,7 +21,7 @@ use super::cluster::Answer;
 use super::lists::Lists;
 use super::queue::Urgency;
 use super::report::{Course, End as Ending, Whose, unanswered};
-use super::standing::Line;
+use super::standing::{Address, Line};
 use super::voice::Voice;
 use super::{
     Came, Ctx, LONG_WAIT, MOST_STALE, MOST_STEPS, Outcome, Patience, STALE_WAIT, facts, is_older,
@@ -66,7 +66,7 @@ struct Hands {
     secret: Option<PartialObjectMeta<Secret>>,
     line: Option<Line>,
     lists: Arc<Lists>,
-    url: String,
+    address: Address,
     username: String,
     /// The value of the key that was just minted: it exists nowhere else.
     value: Option<KeyMaterial>,
@@ -242,6 +242,7 @@ fn label(step: &Step) -> Option<&'static str> {
         Step::Publish(_) => Some("Publish"),
         Step::Record(_) => Some("Record"),
         Step::Revoke { .. } => Some("Revoke"),
+        Step::Adjust { .. } => Some("Adjust"),
         Step::Unpublish => Some("Unpublish"),
         Step::Amend(_) => Some("Amend"),
         Step::Restart { .. } => Some("Restart"),

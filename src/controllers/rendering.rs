@@ -13,7 +13,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, Error, UndefinedBehavior, context};
 
 use super::facts::{self, Rendering};
-use super::standing::Register;
+use super::standing::{Address, Register};
 use crate::api::{ApiKey, Window};
 use crate::plan::marker;
 use crate::plan::record::Uid;
@@ -31,8 +31,8 @@ pub(crate) struct Values<'a> {
     pub key: &'a KeyMaterial,
     /// Its id on the server.
     pub id: &'a str,
-    /// The server's URL.
-    pub url: &'a str,
+    /// Where the server answers.
+    pub address: &'a Address,
     /// The account's user name.
     pub username: &'a str,
     /// Its serial.
@@ -123,7 +123,7 @@ impl<'a> Templates<'a> {
         let values = Values {
             key: &dummy,
             id: "not-an-id",
-            url: "https://server.invalid",
+            address: &Address::of("https://server.invalid", None),
             username: "nobody",
             serial: 1,
             expires_at: "1970-01-01T00:00:00Z",
@@ -172,7 +172,8 @@ impl<'a> Templates<'a> {
         let context = context! {
             key => values.key.expose(),
             id => values.id,
-            url => values.url,
+            url => values.address.url.as_str(),
+            authUrl => values.address.auth_url.as_str(),
             username => values.username,
             serial => values.serial,
             expiresAt => values.expires_at,
@@ -268,7 +269,7 @@ mod tests {
         let values = Values {
             key: &key,
             id: "apikeys-1",
-            url: "https://octopus.example",
+            address: &Address::of("https://octopus.example", None),
             username: "team-a.ci",
             serial: 3,
             expires_at: "2026-12-23T16:01:07Z",

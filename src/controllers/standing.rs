@@ -73,8 +73,8 @@ pub(crate) struct Connection {
     pub usable: Result<Line, Stop>,
     /// The newest lists of its accounts' keys.
     pub lists: Arc<Lists>,
-    /// Its URL.
-    pub url: String,
+    /// Where its server answers.
+    pub address: Address,
     /// Whom it grants what; `None` when it serves its own namespace alone.
     pub grants: Option<Vec<Grant>>,
     /// The longest life of a key by its policy.
@@ -83,6 +83,26 @@ pub(crate) struct Connection {
     pub default_lifetime: Option<SignedDuration>,
     /// How often servers are compared with what we know.
     pub resync: SignedDuration,
+}
+
+/// Where a server answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Address {
+    /// Its URL.
+    pub url: String,
+    /// Where it lets people sign in, where that is another place: st2auth of StackStorm.
+    pub auth_url: String,
+}
+
+impl Address {
+    /// As a connection says it.
+    pub(crate) fn of(url: &str, auth_url: Option<&str>) -> Self {
+        let auth_url = auth_url.map(str::to_owned);
+        Self {
+            url: url.to_owned(),
+            auth_url: auth_url.unwrap_or_else(|| format!("{}/auth", url.trim_end_matches('/'))),
+        }
+    }
 }
 
 /// A server that answers.
@@ -98,15 +118,28 @@ impl Line {
     /// That something is gone is believed only of the server that we know.
     ///
     /// # Errors
-    /// `Protocol` when another server answers.
+    /// `Protocol` when another server answers, or the credential is another account's.
     pub(crate) async fn is_still_there(&self) -> Result<(), Fault> {
-        let (known, now) = (&self.probe.identity, self.server.identity().await?);
-        if now == *known {
-            Ok(())
-        } else {
-            Err(Fault::Protocol(format!(
-                "another server answers: {now} instead of {known}"
-            )))
+        let (known, now) = (&self.probe, self.server.witness().await?);
+        if now.identity != known.identity {
+            let (now, known) = (now.identity, &known.identity);
+            let why = format!("another server answers: {now} instead of {known}");
+            return Err(Fault::Protocol(why));
+        }
+        match now.own.filter(|own| *own != known.own.id) {
+            Some(own) => Err(Fault::Protocol(format!(
+                "the credential is now that of {own} instead of {}",
+                known.own.id
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// The answer of a call, `None` for one that says that there is no such thing and may be believed.
+    pub(crate) async fn known<T>(&self, answer: Result<T, Fault>) -> Result<Option<T>, Fault> {
+        match answer {
+            Err(Fault::NotFound) => self.is_still_there().await.map(|()| None),
+            answer => answer.map(Some),
         }
     }
 }
@@ -120,7 +153,7 @@ impl PartialEq for Connection {
         };
         same_line
             && self.uid == other.uid
-            && self.url == other.url
+            && self.address == other.address
             && self.grants == other.grants
             && self.max_lifetime == other.max_lifetime
             && self.default_lifetime == other.default_lifetime

@@ -1,10 +1,15 @@
 //! The words that the planners and the deploy servers' clients both speak. Data only: nothing here
 //! calls anything, and no plaintext of a key can be held by any of it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+
+use super::{Stop, marker};
+use crate::api::FreeForm;
+use crate::api::conditions::Reason;
 
 /// Declares a text that must not be taken for another one.
 macro_rules! text {
@@ -54,16 +59,47 @@ text! {
 /// What a kind of server can do. The planners read it; nobody asks which server it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ability {
+    /// What people call this kind of server.
+    pub server: &'static str,
     /// Who makes the value of a key.
     pub value: Value,
     /// Whether a key ends by itself.
     pub expiry: Expiry,
+    /// What an account is.
+    pub accounts: Accounts,
+    /// What becomes of the keys of an account that is deleted.
+    pub afterlife: Afterlife,
+    /// What one list of keys holds.
+    pub listing: Listing,
+    /// What of a manifest it can follow, of all that not every server can.
+    pub wishes: &'static [Wish],
     /// The greatest number of characters of the text that carries our marker.
-    pub marker_chars: usize,
+    pub text_chars: usize,
     /// The greatest number of characters of a user name.
     pub username_chars: usize,
     /// The entries of a Secret that the server's own tools read, each with its template.
     pub entries: &'static [(&'static str, &'static str)],
+}
+
+impl Ability {
+    /// Refuses the first part of a manifest that is asked for and that no server of this kind can
+    /// follow.
+    ///
+    /// # Errors
+    /// `Invalid`, with the part's name.
+    pub fn refuse<const N: usize>(&self, asked: [(bool, Wish, &str); N]) -> Result<(), Stop> {
+        let mut asked = asked.into_iter();
+        let Some((_, _, part)) =
+            asked.find(|(asked, wish, _)| *asked && !self.wishes.contains(wish))
+        else {
+            return Ok(());
+        };
+        let server = self.server;
+        Err(Stop::new(
+            Reason::Invalid,
+            format!("{server} has nothing that {part} could be. Leave it out."),
+        ))
+    }
 }
 
 /// Who makes the value of a key.
@@ -84,6 +120,53 @@ pub enum Expiry {
     None,
 }
 
+/// What an account is to a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accounts {
+    /// A thing that is made, changed and deleted.
+    Kept,
+    /// A name that a key can have: nothing is made, nothing can be changed, and nothing is left to
+    /// be deleted.
+    NamesOnly,
+}
+
+/// What becomes of the keys of an account that is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Afterlife {
+    /// They end with it.
+    KeysDie,
+    /// They go on: they are revoked before.
+    KeysLive,
+}
+
+/// What one list of keys holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    /// Those of one account.
+    Account,
+    /// Those of all accounts of the server, each saying whose it is.
+    Server,
+}
+
+/// A part of a manifest that not every server can follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// An account's name for people, its e-mail address, and whether it may sign in.
+    Profile,
+    /// An account's teams.
+    Teams,
+    /// An account's logins of external providers, and its OIDC identities.
+    Logins,
+    /// An account's roles and metadata, as Elasticsearch has them.
+    Roles,
+    /// The realm of an account.
+    Realm,
+    /// `spec.stackStorm` of a key.
+    StackStormKey,
+    /// `spec.elasticsearch` of a key.
+    ElasticsearchKey,
+}
+
 /// What one look at a connection found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
@@ -99,6 +182,8 @@ pub struct Probe {
     pub credential_expires_at: Option<Timestamp>,
     /// The server's clock less ours, from the `Date` of its answer; zero when it said none.
     pub skew: SignedDuration,
+    /// What people should know of our credential although it is taken: one sentence, and its fix.
+    pub caution: Option<String>,
 }
 
 /// The account behind the connection's own credential.
@@ -108,6 +193,35 @@ pub struct Own {
     pub id: AccountId,
     /// Its user name.
     pub username: String,
+}
+
+/// Who answers, and to whom: that something is not there is believed only of the server and the
+/// credential that we know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Witness {
+    /// Which server it is.
+    pub identity: ServerIdentity,
+    /// The account behind our credential, where what a server shows depends on who asks.
+    pub own: Option<AccountId>,
+}
+
+/// How a server finds an account that nobody knows the id of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountName {
+    /// Its user name.
+    pub username: String,
+    /// The realm that it is in, where a server has several; `None` for its own users.
+    pub realm: Option<String>,
+}
+
+impl AccountName {
+    /// One of the server's own users.
+    pub fn own(username: impl Into<String>) -> Self {
+        Self {
+            username: username.into(),
+            realm: None,
+        }
+    }
 }
 
 /// A server's rules for the expiry of keys, in days; `None` where it has no such rule.
@@ -134,25 +248,44 @@ pub struct RemoteAccount {
     pub nature: Nature,
     /// Whether it may sign in.
     pub activity: Activity,
-    /// When the server made it, on the server's clock, where it tells.
-    pub made_at: Option<Timestamp>,
+    /// What tells who made it.
+    pub origin: Origin,
+    /// Its roles, where accounts have roles of their own.
+    pub roles: BTreeSet<String>,
+    /// Its metadata, without ours.
+    pub metadata: FreeForm,
 }
 
 /// Who is behind an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Nature {
-    /// A person: never changed, never deleted.
+    /// A person, or one of the server's own: never changed, never deleted.
     Human,
     /// A service account.
     Service,
+    /// The server does not tell.
+    Untold,
 }
 
-/// Whether an account may sign in.
+/// What tells who made an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// When the server made it, on the server's clock.
+    MadeAt(Timestamp),
+    /// The ServiceAccount that it carries the uid of.
+    StampedFor(String),
+    /// It could carry a uid, and carries none: somebody else made it.
+    Unstamped,
+    /// The server does not tell.
+    Untold,
+}
+
+/// Whether an account or a key may sign in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activity {
     /// It may.
     Enabled,
-    /// It may not, and its keys do not work.
+    /// It may not, nor may any key of such an account.
     Disabled,
 }
 
@@ -167,6 +300,24 @@ pub struct AccountDraft {
     pub email: Option<String>,
     /// Whether it may sign in.
     pub activity: Activity,
+    /// Its roles, where accounts have roles of their own.
+    pub roles: BTreeSet<String>,
+    /// What its metadata shall hold; what else is there stays.
+    pub metadata: FreeForm,
+    /// The uid of its ServiceAccount, for servers that can keep it: see [`Origin::StampedFor`].
+    pub stamp: String,
+}
+
+impl AccountDraft {
+    /// Whether the account is as it shall be.
+    pub fn is_met_by(&self, account: &RemoteAccount) -> bool {
+        let holds = |(name, value)| account.metadata.0.get(name) == Some(value);
+        self.display_name == account.display_name
+            && self.activity == account.activity
+            && (self.email.is_none() || self.email == account.email)
+            && self.roles == account.roles
+            && self.metadata.0.iter().all(holds)
+    }
 }
 
 /// A team as somebody names it.
@@ -199,6 +350,13 @@ pub struct RemoteTeam {
 pub struct RemoteKey {
     /// Its id.
     pub id: KeyId,
+    /// Whose it is.
+    pub account: AccountId,
+    /// Whether it works.
+    pub activity: Activity,
+    /// The digest of what else was asked for it, where the server keeps one: see
+    /// [`Extras::digest`].
+    pub extras: Option<String>,
     /// The text that it carries (purpose, name): where our marker is.
     pub text: String,
     /// When the server made it.
@@ -224,10 +382,58 @@ impl List {
         self.keys.iter().map(room).sum()
     }
 
+    /// Shows a key as it was changed.
+    pub fn adjust(&mut self, id: &KeyId, change: &Change) {
+        for key in Arc::make_mut(&mut self.keys)
+            .iter_mut()
+            .filter(|key| key.id == *id)
+        {
+            key.extras = change.extras.digest();
+            key.activity = change.activity;
+        }
+    }
+
     /// Shows a key no more.
     pub fn drop_key(&mut self, id: &KeyId) {
         Arc::make_mut(&mut self.keys).retain(|key| key.id != *id);
     }
+}
+
+/// What only some servers keep with a key.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// Its metadata.
+    pub metadata: FreeForm,
+    /// What it may do, by the name of a role.
+    pub role_descriptors: BTreeMap<String, FreeForm>,
+}
+
+impl Extras {
+    /// Tells two of them apart, however a server writes them down; `None` for none at all.
+    pub fn digest(&self) -> Option<String> {
+        let roles = self.role_descriptors.iter();
+        let roles = roles.flat_map(|(name, role)| [name.clone(), role.to_string()]);
+        let parts: Vec<String> = [self.metadata.to_string()]
+            .into_iter()
+            .chain(roles)
+            .collect();
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        (*self != Self::default()).then(|| marker::digest(&parts))
+    }
+}
+
+/// A change of one living key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The text that it carries, and its notes, as in [`Order`]: what the server replaces as a whole
+    /// is sent as a whole.
+    pub text: String,
+    /// Its notes.
+    pub notes: Vec<(&'static str, String)>,
+    /// What it shall have.
+    pub extras: Extras,
+    /// Whether it shall work.
+    pub activity: Activity,
 }
 
 /// One key, asked for.
@@ -237,6 +443,10 @@ pub struct Order {
     pub account: AccountId,
     /// The text that it shall carry, our marker at its end.
     pub text: String,
+    /// The same for servers that keep it in fields: each by its name.
+    pub notes: Vec<(&'static str, String)>,
+    /// What else is asked for it.
+    pub extras: Extras,
     /// When it shall end.
     pub expires_at: Timestamp,
     /// The request is sent by then, or not at all (`Throttled`): a late one could land when nobody

@@ -125,7 +125,7 @@ impl Attempts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::port::KeyId;
+    use crate::plan::port::{AccountId, Activity, KeyId};
 
     fn installation(name: &str) -> Installation {
         Installation::parse(name).unwrap()
@@ -146,6 +146,9 @@ mod tests {
     fn named(text: &str) -> RemoteKey {
         RemoteKey {
             id: KeyId::new("k1"),
+            account: AccountId::new("Users-7"),
+            activity: Activity::Enabled,
+            extras: None,
             text: text.to_owned(),
             created_at: Timestamp::UNIX_EPOCH,
             expires_at: None,

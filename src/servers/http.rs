@@ -8,8 +8,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
 use jiff::{SignedDuration, Timestamp};
 use reqwest::Url;
@@ -34,6 +36,26 @@ const LONGEST_COMPLAINT: usize = 64 * 1024;
 /// The greatest length of a thing that is read to be sent back, in bytes: as free JSON it takes many
 /// times that.
 const LONGEST_WHOLE: usize = 1024 * 1024;
+
+/// How long a call may take that needs more than one request.
+pub(super) const CALL: Duration = Duration::from_secs(60);
+
+/// Bounds a call as a whole.
+pub(super) async fn within<T>(
+    bound: Duration,
+    call: impl Future<Output = Result<T, Fault>> + Send,
+) -> Result<T, Fault> {
+    let late = || Fault::Uncertain("it took too long".to_owned());
+    timeout(bound, call).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// What failed on the way to a request that was never sent: nothing can have happened.
+pub(super) fn on_the_way(fault: Fault) -> Fault {
+    match fault {
+        Fault::Uncertain(why) => Fault::Unreachable(why),
+        fault => fault,
+    }
+}
 
 /// Whether a text can be an id: what may stand in a path without changing its meaning.
 pub(super) fn is_id(text: &str) -> bool {
@@ -111,6 +133,27 @@ impl Route {
         Ok(Self { template, path })
     }
 
+    /// Puts `names` into the `{}` of the template, whatever they are. `Rejected` for one that would
+    /// change the path.
+    pub(super) fn named(template: &'static str, names: &[&str]) -> Result<Self, Fault> {
+        let mut pieces = template.split("{}");
+        let mut path = pieces.next().unwrap_or_default().to_owned();
+        for (piece, name) in pieces.zip(names) {
+            if name.is_empty() || name.chars().all(|c| c == '.') {
+                return Err(unsent("a name is empty or a path of its own"));
+            }
+            for byte in name.bytes() {
+                if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+                    path.push(char::from(byte));
+                } else {
+                    path.push_str(&format!("%{byte:02X}"));
+                }
+            }
+            path.push_str(piece);
+        }
+        Ok(Self { template, path })
+    }
+
     /// A path without ids.
     pub(super) fn fixed(path: &'static str) -> Self {
         Self {
@@ -120,29 +163,54 @@ impl Route {
     }
 }
 
-/// A secret, and the header that shows it to the server.
+/// Secrets, and the headers that show them to the server.
 #[derive(Debug, Clone)]
 pub(super) struct Badge {
-    name: HeaderName,
-    value: HeaderValue,
-    secret: KeyMaterial,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    secrets: Vec<KeyMaterial>,
 }
 
 impl Badge {
-    /// A badge; `None` when no header can carry the secret.
+    /// A badge of one header; `None` when no header can carry the secret.
     pub(super) fn new(name: HeaderName, secret: &KeyMaterial) -> Option<Self> {
-        let mut value = HeaderValue::from_str(secret.expose()).ok()?;
-        value.set_sensitive(true);
-        Some(Self {
-            name,
-            value,
-            secret: secret.clone(),
-        })
+        let badge = Self {
+            headers: Vec::new(),
+            secrets: vec![secret.clone()],
+        };
+        badge.with(name, secret.expose())
     }
 
-    /// The secret itself.
-    pub(super) fn secret(&self) -> &KeyMaterial {
-        &self.secret
+    /// `Authorization` with a scheme before the secret.
+    pub(super) fn authorization(scheme: &str, secret: &KeyMaterial) -> Option<Self> {
+        let badge = Self {
+            headers: Vec::new(),
+            secrets: vec![secret.clone()],
+        };
+        badge.with(AUTHORIZATION, &format!("{scheme} {}", secret.expose()))
+    }
+
+    /// A user name and a password, as RFC 7617 has them; `None` for a name that cannot be sent.
+    pub(super) fn basic(username: &str, password: &KeyMaterial) -> Option<Self> {
+        if username.is_empty() || username.contains(':') {
+            return None;
+        }
+        let both = format!("{username}:{}", password.expose());
+        let mut badge = Self::authorization("Basic", &KeyMaterial::new(BASE64.encode(both)))?;
+        badge.secrets.push(password.clone());
+        Some(badge)
+    }
+
+    /// The same with one more header.
+    pub(super) fn with(mut self, name: HeaderName, text: &str) -> Option<Self> {
+        let mut value = HeaderValue::from_str(text).ok()?;
+        value.set_sensitive(true);
+        self.headers.push((name, value));
+        Some(self)
+    }
+
+    /// `text`, made fit to be shown, without the secrets.
+    fn plain(&self, text: &str) -> String {
+        plain(text, &self.secrets.iter().collect::<Vec<_>>())
     }
 }
 
@@ -162,7 +230,19 @@ pub(super) struct Ask<'a> {
     pub(super) by: Option<Timestamp>,
 }
 
-impl Ask<'_> {
+impl<'a> Ask<'a> {
+    /// A request without more.
+    pub(super) fn new(method: Method, route: Route, badge: &'a Badge) -> Self {
+        Self {
+            method,
+            route,
+            query: Vec::new(),
+            body: None,
+            badge,
+            by: None,
+        }
+    }
+
     fn request(&self, base: &Base) -> Result<Request<Bytes>, Fault> {
         let body = self.body.as_ref().map(Value::to_string).unwrap_or_default();
         let mut request = Request::new(Bytes::from(body));
@@ -173,7 +253,9 @@ impl Ask<'_> {
         if self.body.is_some() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        headers.insert(self.badge.name.clone(), self.badge.value.clone());
+        for (name, value) in &self.badge.headers {
+            headers.insert(name.clone(), value.clone());
+        }
         Ok(request)
     }
 
@@ -193,6 +275,7 @@ pub(super) struct Answer {
     pub(super) sent_at: Timestamp,
     /// The server's clock less ours.
     pub(super) skew: SignedDuration,
+    headers: HeaderMap,
     body: Bytes,
 }
 
@@ -211,6 +294,11 @@ impl Answer {
             let (line, column) = (error.line(), error.column());
             Fault::Protocol(format!("{what}, seen at line {line}, column {column}"))
         })
+    }
+
+    /// What a header of the answer says, if it is text.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
     }
 
     /// All that the answer holds, to be sent back with a change. `Protocol` where it is too long for
@@ -250,8 +338,17 @@ pub(super) struct Http {
 impl Http {
     /// The way that a connection describes.
     pub(super) fn new(connection: &Connection, complaint: Complaint) -> Result<Self, Unusable> {
+        Self::to(&connection.url, connection, complaint)
+    }
+
+    /// The way to another place of the same connection.
+    pub(super) fn to(
+        url: &str,
+        connection: &Connection,
+        complaint: Complaint,
+    ) -> Result<Self, Unusable> {
         Ok(Self {
-            base: Base::parse(&connection.url).ok_or(Unusable::Url)?,
+            base: Base::parse(url).ok_or(Unusable::Url)?,
             transport: connection.transport.clone(),
             clock: connection.clock.clone(),
             budget: connection.budget.clone(),
@@ -262,6 +359,11 @@ impl Http {
     /// The server's scheme, host and port.
     pub(super) fn origin(&self) -> String {
         self.base.0.origin().ascii_serialization()
+    }
+
+    /// The present, on our clock.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Sends one request, once, and sorts what comes back. At most a few seconds are spent waiting
@@ -303,6 +405,7 @@ impl Http {
             return Ok(Answer {
                 sent_at,
                 skew,
+                headers: head.headers,
                 body,
             });
         }
@@ -313,7 +416,7 @@ impl Http {
         let words = (body.len() <= LONGEST_COMPLAINT)
             .then(|| (self.complaint)(body))
             .flatten()
-            .map(|words| plain(&words, &[&ask.badge.secret]));
+            .map(|words| ask.badge.plain(&words));
         let reason = || {
             words
                 .clone()

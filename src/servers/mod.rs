@@ -5,12 +5,16 @@
 //! knows no Kubernetes.
 
 mod allowed;
+mod bounded;
 mod budget;
+mod elasticsearch;
 mod http;
 mod octopus;
 mod plain;
 #[cfg(test)]
 mod script;
+mod session;
+mod stackstorm;
 pub mod transport;
 mod turns;
 
@@ -22,13 +26,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use self::elasticsearch::Elasticsearch;
 use self::octopus::Octopus;
+use self::stackstorm::StackStorm;
 use self::transport::Transport;
 use crate::api::ServerType;
-use crate::clock::Clock;
+use crate::clock::{Clock, Entropy};
 use crate::plan::port::{
-    Ability, AccountDraft, AccountId, Fault, KeyId, List, NewKey, Order, Own, Probe, RemoteAccount,
-    RemoteTeam, ServerIdentity, TeamId, TeamRef,
+    Ability, AccountDraft, AccountId, AccountName, Change, Fault, KeyId, List, NewKey, Order,
+    Probe, RemoteAccount, RemoteTeam, TeamId, TeamRef, Witness,
 };
 use crate::secret::KeyMaterial;
 
@@ -37,6 +43,15 @@ use crate::secret::KeyMaterial;
 pub enum Credential {
     /// An API key.
     ApiKey(KeyMaterial),
+    /// A user name and a password.
+    Basic {
+        /// The user name.
+        username: String,
+        /// The password.
+        password: KeyMaterial,
+    },
+    /// A bearer token.
+    Bearer(KeyMaterial),
 }
 
 /// All that a client needs to know of its connection.
@@ -45,12 +60,16 @@ pub struct Connection {
     pub type_: ServerType,
     /// The server's URL, which may have a path.
     pub url: String,
+    /// Where else it answers: st2auth of StackStorm.
+    pub auth_url: Option<String>,
     /// What we show it.
     pub credential: Credential,
     /// The door to it.
     pub transport: Arc<dyn Transport>,
     /// The time, for when a list began and for the server's skew.
     pub clock: Arc<dyn Clock>,
+    /// Chance, for what we make up ourselves.
+    pub entropy: Arc<dyn Entropy>,
     /// What may be asked of it; one for all clients of a connection, so that a pause outlives them.
     pub budget: Arc<Budget>,
     /// Who may change a shared thing now; one for the whole process.
@@ -69,18 +88,20 @@ pub enum Unusable {
     /// The credential cannot be sent.
     #[error("the credential holds characters that no HTTP header can carry")]
     Credential,
-    /// There is no client for servers of this kind yet.
-    #[error("servers of type {0:?} are not served yet")]
-    Unserved(ServerType),
+    /// There is no such client yet.
+    #[error("{0} is not served yet")]
+    Unserved(&'static str),
+    /// Servers of this kind take no such sign-in.
+    #[error("a server of this type takes no such sign-in")]
+    SignIn,
 }
 
 /// A client for a connection. Nothing is sent yet.
 pub fn connect(connection: Connection) -> Result<Arc<dyn Server>, Unusable> {
     match connection.type_ {
         ServerType::Octopus => Ok(Arc::new(Octopus::new(connection)?)),
-        unserved @ (ServerType::StackStorm | ServerType::Elasticsearch) => {
-            Err(Unusable::Unserved(unserved))
-        }
+        ServerType::Elasticsearch => Ok(Arc::new(Elasticsearch::new(connection)?)),
+        ServerType::StackStorm => Ok(Arc::new(StackStorm::new(connection)?)),
     }
 }
 
@@ -102,17 +123,20 @@ pub trait Server: Send + Sync {
     /// Looks at the server and at our own standing there.
     async fn probe(&self) -> Result<Probe, Fault>;
 
-    /// Which server answers now: one cheap call, to trust what another call did not show.
-    async fn identity(&self) -> Result<ServerIdentity, Fault>;
+    /// Which server answers now, and to whom: one cheap call, to trust what another call did not show.
+    async fn witness(&self) -> Result<Witness, Fault>;
 
-    /// The account with exactly this user name (ignoring case, as servers do), if there is one.
-    async fn find_account(&self, username: &str) -> Result<Option<RemoteAccount>, Fault>;
+    /// The account with exactly this name (its case is that of the server), if there is one.
+    async fn find_account(&self, name: &AccountName) -> Result<Option<RemoteAccount>, Fault>;
 
     /// The account with this id; `NotFound` when there is none.
     async fn account(&self, id: &AccountId) -> Result<RemoteAccount, Fault>;
 
     /// Makes a service account. It may come out enabled whatever the draft says: look, then
-    /// [`Server::update_account`].
+    /// [`Server::update_account`]. Only where accounts are [`Accounts::Kept`], as all that changes
+    /// one.
+    ///
+    /// [`Accounts::Kept`]: crate::plan::port::Accounts::Kept
     async fn create_account(&self, draft: &AccountDraft) -> Result<RemoteAccount, Fault>;
 
     /// Gives an account the declared name, address and activity, and keeps everything else.
@@ -135,16 +159,23 @@ pub trait Server: Send + Sync {
     /// Takes an account out of a team; as [`Server::join_team`].
     async fn leave_team(&self, team: &TeamId, account: &AccountId) -> Result<RemoteTeam, Fault>;
 
-    /// All keys of an account, all pages.
+    /// All keys of an account, all pages; where [`Ability::listing`] says so, those of all accounts.
     async fn keys(&self, account: &AccountId) -> Result<List, Fault>;
 
     /// Makes a key. Sent once; never repeated.
     async fn mint(&self, order: &Order) -> Result<Minted, Fault>;
 
-    /// Signs in with a key, once, and says as whom. `Unauthorized` here means the key, not our own
-    /// credential.
-    async fn prove(&self, value: &KeyMaterial) -> Result<Own, Fault>;
+    /// Signs in with a key of this account, once, and says whose it is. `Unauthorized` here means the
+    /// key, not our own credential.
+    async fn prove(&self, account: &AccountId, value: &KeyMaterial) -> Result<AccountId, Fault>;
+
+    /// Changes what a living key has besides its value. Only what [`Ability::wishes`] names; what of it
+    /// this kind of server has not is left out.
+    async fn adjust(&self, account: &AccountId, key: &KeyId, change: &Change) -> Result<(), Fault>;
 
     /// Revokes one key of one account. `NotFound` when the server does not know it.
     async fn revoke(&self, account: &AccountId, key: &KeyId) -> Result<(), Fault>;
+
+    /// Revokes every key of an account, whoever made it. Only where keys outlive their account.
+    async fn revoke_all(&self, account: &AccountId) -> Result<(), Fault>;
 }

@@ -109,7 +109,9 @@ impl Script {
             url: "https://octopus.example/prefix/".to_owned(),
             credential: Credential::ApiKey(KeyMaterial::new(CREDENTIAL)),
             transport: self.clone(),
+            auth_url: None,
             clock: Ticking::new(),
+            entropy: Arc::new(crate::clock::OsEntropy),
             budget: Arc::new(Budget::new(Limits::default())),
             turns: Arc::default(),
         }

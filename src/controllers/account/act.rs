@@ -63,6 +63,7 @@ pub(super) async fn act(ctx: &Ctx, seen: &Seen, hands: &mut Hands, step: &Step) 
         | Step::Join(..)
         | Step::Leave(..)
         | Step::Revoke(..)
+        | Step::Empty(_)
         | Step::Delete(_) => {
             let Some(line) = hands.line.clone() else {
                 return Outcome::Stale;
@@ -96,14 +97,10 @@ async fn call(
                 .await?
                 .map_or(Remote::Absent, Remote::Found),
         )),
-        Step::Find(Lookup::Id(id)) => match server.account(id).await {
-            Ok(account) => Ok(Done::Found(Remote::Found(account))),
-            Err(Fault::NotFound) => line
-                .is_still_there()
-                .await
-                .map(|()| Done::Found(Remote::Absent)),
-            Err(fault) => Err(fault),
-        },
+        Step::Find(Lookup::Id(id)) => {
+            let found = line.known(server.account(id).await).await?;
+            Ok(Done::Found(found.map_or(Remote::Absent, Remote::Found)))
+        }
         Step::FindTeam(team) => Ok(Done::Team(team.clone(), server.find_team(team).await?)),
         Step::Create(draft) => Ok(Done::Account(server.create_account(draft).await?)),
         Step::Update(id, draft) => Ok(Done::Account(server.update_account(id, draft).await?)),
@@ -124,18 +121,19 @@ async fn call(
             Ok(Done::Looked(list))
         }
         Step::Revoke(account, key) => {
-            match server.revoke(account, key).await {
-                Err(Fault::NotFound) => line.is_still_there().await,
-                answer => answer,
-            }?;
+            line.known(server.revoke(account, key).await).await?;
             lists.drop_key(account, key);
             Ok(Done::Revoked(key.clone()))
         }
-        Step::Delete(id) => match server.delete_account(id).await {
-            Ok(()) => Ok(Done::Deleted),
-            Err(Fault::NotFound) => line.is_still_there().await.map(|()| Done::Deleted),
-            Err(fault) => Err(fault),
-        },
+        Step::Empty(id) => {
+            server.revoke_all(id).await?;
+            lists.drop_all(id);
+            Ok(Done::Emptied)
+        }
+        Step::Delete(id) => {
+            line.known(server.delete_account(id).await).await?;
+            Ok(Done::Deleted)
+        }
         Step::Idle
         | Step::Refresh
         | Step::Census

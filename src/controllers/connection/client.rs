@@ -12,6 +12,7 @@ use crate::api::{Auth, CaKind, Connection, Tls};
 use crate::controllers::Ctx;
 use crate::controllers::cluster::Lapse;
 use crate::controllers::counted::Counted;
+use crate::controllers::watch::credential_name;
 use crate::plan::Stop;
 use crate::secret::KeyMaterial;
 use crate::servers::transport::Trust;
@@ -102,28 +103,36 @@ pub(super) async fn credential(
     home: &str,
     spec: &Connection,
 ) -> Result<Result<Credential, Stop>, Lapse> {
-    let Auth::ApiKey(value) = &spec.auth else {
-        return Ok(Err(Stop::plain(Reason::NotSupportedYet)));
+    let Some(name) = credential_name(&spec.auth) else {
+        return Ok(Err(Stop::unserved("sign-in by workloadIdentity")));
     };
-    let reference = &value.secret_ref;
-    let secret = ctx.cluster.values(home, &reference.name).await?;
-    let text = entry(secret, &reference.key).and_then(|bytes| String::from_utf8(bytes).ok());
-    let text = text
-        .map(|text| text.trim().to_owned())
-        .filter(|text| !text.is_empty());
-    Ok(text
-        .map(|text| Credential::ApiKey(KeyMaterial::new(text)))
-        .ok_or_else(|| {
-            Stop::new(
-                Reason::CredentialMissing,
-                format!(
-                    "Secret {} has no entry {} with a credential. {}",
-                    reference.name,
-                    reference.key,
-                    Reason::CredentialMissing.fix()
-                ),
-            )
-        }))
+    let mut secret = ctx.cluster.values(home, name).await?;
+    let mut take = |key: &str| -> Result<String, Stop> {
+        // What was put into a Secret from a file often ends with a line feed.
+        let bytes = secret
+            .as_mut()
+            .and_then(|secret| secret.data.as_mut()?.remove(key));
+        let text = bytes.and_then(|bytes| String::from_utf8(bytes.0).ok());
+        let text = text.map(|text| text.trim().to_owned());
+        text.filter(|text| !text.is_empty()).ok_or_else(|| {
+            let fix = Reason::CredentialMissing.fix();
+            let message = format!("Secret {name} has no entry {key} with a credential. {fix}");
+            Stop::new(Reason::CredentialMissing, message)
+        })
+    };
+    Ok(match &spec.auth {
+        Auth::ApiKey(value) => {
+            take(&value.secret_ref.key).map(|key| Credential::ApiKey(KeyMaterial::new(key)))
+        }
+        Auth::Bearer(value) => {
+            take(&value.secret_ref.key).map(|token| Credential::Bearer(KeyMaterial::new(token)))
+        }
+        Auth::Basic(value) => take(&value.secret_ref.username_key).and_then(|username| {
+            let password = KeyMaterial::new(take(&value.secret_ref.password_key)?);
+            Ok(Credential::Basic { username, password })
+        }),
+        Auth::WorkloadIdentity(_) => Err(Stop::unserved("sign-in by workloadIdentity")),
+    })
 }
 
 pub(super) fn client(
@@ -160,9 +169,11 @@ pub(super) fn client(
     connect(servers::Connection {
         type_: spec.type_,
         url: spec.url.clone(),
+        auth_url: spec.auth_url.clone(),
         credential,
         transport,
         clock: Arc::clone(&ctx.clock),
+        entropy: Arc::clone(&ctx.entropy),
         budget,
         turns: Arc::clone(&ctx.turns),
     })
@@ -171,8 +182,8 @@ pub(super) fn client(
 
 fn unusable(why: Unusable) -> Stop {
     match why {
-        Unusable::Unserved(type_) => Stop::unserved(&format!("{type_:?}")),
-        Unusable::Url | Unusable::Credential => Stop::new(
+        Unusable::Unserved(what) => Stop::unserved(what),
+        Unusable::Url | Unusable::Credential | Unusable::SignIn => Stop::new(
             Reason::Invalid,
             format!("The connection cannot be used: {why}. Correct it."),
         ),

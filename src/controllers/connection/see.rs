@@ -10,9 +10,7 @@ use kube::{Resource, ResourceExt};
 use super::client::{Making, authorities, renew};
 use super::{Hands, Link, Memory, holds};
 use crate::api::conditions::Reason;
-use crate::api::{
-    Auth, Connection, KeyCounts, ServerType, ServiceAccount, annotation, finalizer, label,
-};
+use crate::api::{Connection, KeyCounts, ServiceAccount, annotation, finalizer, label};
 use crate::controllers::cluster::Lapse;
 use crate::controllers::standing::Place;
 use crate::controllers::watch::{Guarded, credential_name};
@@ -132,23 +130,17 @@ fn caution(url: &str) -> Option<&'static str> {
 
 /// Whether the connection may be used as it is written.
 pub(super) fn usable(ctx: &Ctx, spec: &Connection) -> Result<(), Stop> {
-    match (spec.type_, &spec.auth) {
-        (ServerType::Octopus, Auth::ApiKey(_)) => {}
-        (ServerType::Octopus, _) => return Err(Stop::unserved("sign-in other than by apiKey")),
-        (unserved @ (ServerType::StackStorm | ServerType::Elasticsearch), _) => {
-            return Err(Stop::unserved(&format!("{unserved:?}")));
-        }
+    for url in [Some(&spec.url), spec.auth_url.as_ref()]
+        .into_iter()
+        .flatten()
+    {
+        ctx.allowed.check(url).map_err(|why| {
+            let fix = Reason::ServerNotAllowed.fix();
+            let message = format!("The operator may not connect to {url}: {why}. {fix}");
+            Stop::new(Reason::ServerNotAllowed, message)
+        })?;
     }
-    ctx.allowed.check(&spec.url).map_err(|why| {
-        Stop::new(
-            Reason::ServerNotAllowed,
-            format!(
-                "The operator may not connect to {}: {why}. {}",
-                spec.url,
-                Reason::ServerNotAllowed.fix()
-            ),
-        )
-    })
+    Ok(())
 }
 
 /// Whether the credential's Secret is there, and offered where it must be.

@@ -68,10 +68,11 @@ pub(super) async fn act(ctx: &Ctx, seen: &Seen, hands: &mut Hands, step: &Step) 
         }
         Step::Rehearse(publication) => rehearse(ctx, hands, publication).await,
         Step::Mint(order) => mint_key(ctx, seen, hands, order).await,
-        Step::Prove => prove(ctx, hands).await,
+        Step::Prove => prove(ctx, seen, hands).await,
         Step::Publish(publication) => publish(ctx, seen, hands, publication).await,
         Step::Record(status) => record(ctx, hands, (**status).clone()).await,
         Step::Revoke { id, .. } => revoke(ctx, seen, hands, id).await,
+        Step::Adjust { id, change } => adjust(ctx, seen, hands, id, change).await,
         Step::Unpublish => unpublish(ctx, hands).await,
         Step::Amend(amendment) => amend(ctx, hands, *amendment).await,
         Step::Restart { workload, since } => restart(ctx, hands, workload, *since).await,
@@ -199,14 +200,15 @@ async fn mint_key(ctx: &Ctx, seen: &Seen, hands: &mut Hands, order: &port::Order
     }
 }
 
-async fn prove(ctx: &Ctx, hands: &Hands) -> Outcome<Done> {
-    let (Some(line), Some(value)) = (&hands.line, &hands.value) else {
+async fn prove(ctx: &Ctx, seen: &Seen, hands: &Hands) -> Outcome<Done> {
+    let (Some(line), Some(value), Some(account)) = (&hands.line, &hands.value, &seen.base.account)
+    else {
         return Outcome::Stale;
     };
     let mut waits = PROOFS.into_iter();
     loop {
-        match (line.server.prove(value).await, waits.next()) {
-            (Ok(own), _) => return Outcome::Done(Done::Proven(own.id)),
+        match (line.server.prove(account, value).await, waits.next()) {
+            (Ok(whose), _) => return Outcome::Done(Done::Proven(whose)),
             (Err(Fault::Unauthorized), Some(wait)) => sleep(wait).await,
             (Err(Fault::Unauthorized), None) => {
                 return Outcome::Done(Done::Failed(Setback::refused(
@@ -223,14 +225,29 @@ async fn revoke(ctx: &Ctx, seen: &Seen, hands: &mut Hands, id: &KeyId) -> Outcom
     let (Some(line), Some(account)) = (hands.line.clone(), &seen.base.account) else {
         return Outcome::Stale;
     };
-    let gone = match line.server.revoke(account, id).await {
-        Err(Fault::NotFound) => line.is_still_there().await,
-        answer => answer,
-    };
-    match gone {
-        Ok(()) => {
+    match line.known(line.server.revoke(account, id).await).await {
+        Ok(_) => {
             hands.lists.drop_key(account, id);
             Outcome::Done(Done::Revoked(id.clone()))
+        }
+        Err(fault) => failed(ctx, hands, &fault),
+    }
+}
+
+async fn adjust(
+    ctx: &Ctx,
+    seen: &Seen,
+    hands: &Hands,
+    id: &KeyId,
+    change: &port::Change,
+) -> Outcome<Done> {
+    let (Some(line), Some(account)) = (&hands.line, &seen.base.account) else {
+        return Outcome::Stale;
+    };
+    match line.server.adjust(account, id, change).await {
+        Ok(()) => {
+            hands.lists.adjust(account, id, change);
+            Outcome::Done(Done::Adjusted)
         }
         Err(fault) => failed(ctx, hands, &fault),
     }

@@ -10,7 +10,7 @@ use crate::api::conditions::Reason;
 use crate::api::{ApiKey, ServiceAccount};
 use crate::controllers::account::grant;
 use crate::controllers::lists::Lists;
-use crate::controllers::standing::{self, Line, Place};
+use crate::controllers::standing::{self, Address, Line, Place};
 use crate::controllers::{Connected, Ctx, facts};
 use crate::plan::Stop;
 use crate::plan::account::unshared;
@@ -25,7 +25,7 @@ pub(super) struct Ground {
     pub(super) list: Option<port::List>,
     pub(super) lists: Arc<Lists>,
     pub(super) line: Option<Line>,
-    pub(super) url: String,
+    pub(super) address: Address,
     pub(super) username: String,
 }
 
@@ -116,7 +116,7 @@ pub(super) fn ground(
         list,
         lists: Arc::clone(&connection.lists),
         line,
-        url: connection.url.clone(),
+        address: connection.address.clone(),
         username: known.username,
     })
 }
@@ -139,7 +139,7 @@ impl Ground {
             list: None,
             lists: Arc::default(),
             line: None,
-            url: String::new(),
+            address: Address::default(),
             username: String::new(),
         }
     }

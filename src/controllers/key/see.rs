@@ -108,7 +108,7 @@ pub(super) fn see(
         secret,
         line: ground.line,
         lists: ground.lists,
-        url: ground.url,
+        address: ground.address,
         username: ground.username,
         value: None,
         compared: memory.compared.clone(),

@@ -55,7 +55,7 @@ pub(super) async fn rehearse(
     };
     hands.account = account;
     hands.line = ground.line;
-    hands.url = ground.url;
+    hands.address = ground.address;
     hands.username = ground.username;
     match live(ctx, &hands.object).await {
         Ok(Some(object)) => hands.object = object,
@@ -318,7 +318,7 @@ fn rendered(
     let values = Values {
         key: value,
         id: key.id.as_str(),
-        url: &hands.url,
+        address: &hands.address,
         username: &hands.username,
         serial: key.serial.number(),
         expires_at: &expires_at,

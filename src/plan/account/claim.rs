@@ -1,11 +1,13 @@
 //! Finding, taking over or creating an account that is not pinned yet; and one that is gone.
 
-use super::identity::{is_ours, is_told_ours, lookup, may_be_managed, not_our_own, username};
+use super::identity::{
+    by_name, is_ours, is_told_ours, lookup, may_be_managed, not_our_own, username,
+};
 use super::living::on_the_present;
-use super::{Lookup, Maker, Pins, Remote, Route, Seen, Step, sweep};
+use super::{Maker, Pins, Remote, Route, Seen, Step, sweep};
 use crate::api::Management;
 use crate::api::conditions::Reason;
-use crate::plan::port::{AccountDraft, AccountId, Activity, Nature, RemoteAccount};
+use crate::plan::port::{AccountDraft, AccountId, Accounts, Activity, Nature, RemoteAccount};
 use crate::plan::rotation::after;
 use crate::plan::{LANDS_WITHIN, Stop};
 
@@ -21,7 +23,7 @@ pub(super) fn claim(seen: &Seen, route: &Route) -> Result<Step, Stop> {
     }
     let username = username(seen, route);
     match &seen.remote {
-        Remote::Unknown => Ok(Step::Find(Lookup::Name(username))),
+        Remote::Unknown => Ok(Step::Find(by_name(seen, username))),
         Remote::Found(account) => take(seen, route, account),
         Remote::Absent if seen.object.spec.management == Management::Observed => Err(Stop::new(
             Reason::AccountNotFound,
@@ -45,7 +47,7 @@ pub(super) fn take(seen: &Seen, route: &Route, account: &RemoteAccount) -> Resul
         )));
     }
     not_our_own(seen, route, account)?;
-    manageable(seen, account)?;
+    manageable(seen, route, account)?;
     let maker = if is_ours(seen, account) {
         Maker::Us
     } else {
@@ -55,8 +57,10 @@ pub(super) fn take(seen: &Seen, route: &Route, account: &RemoteAccount) -> Resul
 }
 
 /// That the account is a service account, and was made for this ServiceAccount or may be taken over.
-pub(super) fn manageable(seen: &Seen, account: &RemoteAccount) -> Result<(), Stop> {
-    if may_be_managed(seen, account) {
+/// Where an account is but a name, nothing of it is changed, and so nothing stands against it.
+pub(super) fn manageable(seen: &Seen, route: &Route, account: &RemoteAccount) -> Result<(), Stop> {
+    let only_a_name = route.reach.ability.accounts == Accounts::NamesOnly;
+    if only_a_name || may_be_managed(seen, account) {
         return Ok(());
     }
     let username = &account.username;
@@ -95,7 +99,7 @@ fn create(seen: &Seen, route: &Route, username: String) -> Result<Step, Stop> {
         .found_at
         .is_some_and(|at| at >= seen.pass.began && landed.is_none_or(|landed| at > landed));
     if !looked {
-        return Ok(Step::Find(Lookup::Name(username)));
+        return Ok(Step::Find(by_name(seen, username)));
     }
     let pins = Pins {
         server: Some(route.reach.identity.clone()),
@@ -147,6 +151,7 @@ pub(super) fn lost(seen: &Seen, route: &Route) -> Result<Option<Step>, Stop> {
 
 pub(super) fn draft(seen: &Seen, username: String) -> AccountDraft {
     let spec = &seen.object.spec;
+    let own = spec.elasticsearch.clone().unwrap_or_default();
     AccountDraft {
         display_name: spec
             .display_name
@@ -159,5 +164,8 @@ pub(super) fn draft(seen: &Seen, username: String) -> AccountDraft {
         } else {
             Activity::Enabled
         },
+        roles: own.roles.into_iter().collect(),
+        metadata: own.metadata,
+        stamp: seen.object.uid.to_string(),
     }
 }

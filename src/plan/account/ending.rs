@@ -7,7 +7,9 @@ use crate::api::conditions::Reason;
 use crate::api::{AccountDeletionPolicy, Management};
 use crate::plan::grant::{Allowance, Retain};
 use crate::plan::key::{Finalizer, Freshness};
-use crate::plan::port::{AccountDraft, AccountId, Activity, List, RemoteAccount};
+use crate::plan::port::{
+    AccountDraft, AccountId, Accounts, Activity, Afterlife, List, RemoteAccount,
+};
 use crate::plan::rotation::after;
 use crate::plan::{LANDS_WITHIN, Stop};
 
@@ -125,7 +127,7 @@ fn fate(seen: &Seen) -> Fate {
     let told = identity::is_told_ours(pins);
     let (made, manageable) = match &seen.remote {
         Remote::Found(account) => (
-            told && !identity::is_older(seen, account),
+            told && !identity::is_anothers(seen, account),
             identity::may_be_managed(seen, account),
         ),
         Remote::Absent | Remote::Unknown => (told, told || identity::may_adopt(seen)),
@@ -180,11 +182,14 @@ fn goes(seen: &Seen, policy: AccountDeletionPolicy) -> Result<Step, Stop> {
         return Err(Stop::plain(Reason::IdentityChanged));
     }
     if seen.pass.deleted {
-        return Ok(Step::Close);
+        return Ok(empty(seen, route, policy).unwrap_or(Step::Close));
     }
     let account = match &seen.remote {
         Remote::Unknown => return Ok(Step::Find(identity::lookup(seen, route))),
-        Remote::Absent => return absent(seen),
+        Remote::Absent => {
+            let step = absent(seen)?;
+            return Ok(empty(seen, route, policy).unwrap_or(step));
+        }
         Remote::Found(account) => account,
     };
     identity::pinned(seen, route, account)?;
@@ -195,7 +200,25 @@ fn goes(seen: &Seen, policy: AccountDeletionPolicy) -> Result<Step, Stop> {
     if let Some(team) = seen.object.pins.added.iter().next() {
         return Ok(teams::leave(seen, team, account));
     }
-    Ok(dispose(seen, policy, account))
+    let disposed = match route.reach.ability.accounts {
+        Accounts::Kept => dispose(seen, policy, account),
+        Accounts::NamesOnly => Step::Close,
+    };
+    let emptied = || empty(seen, route, policy);
+    Ok(match disposed {
+        Step::Delete(_) => emptied().unwrap_or(disposed),
+        _ => disposed,
+    })
+}
+
+/// Revokes every key of an account that is deleted, where they would outlive it: before, so that nobody
+/// takes over a key of an account that is gone, and after, when nobody can make one any more.
+fn empty(seen: &Seen, route: &Route, policy: AccountDeletionPolicy) -> Option<Step> {
+    let account = seen.object.pins.account.as_ref()?;
+    let outlived = route.reach.ability.afterlife == Afterlife::KeysLive
+        && policy == AccountDeletionPolicy::Delete
+        && sweep::kept(seen).next().is_none();
+    (outlived && !seen.pass.emptied).then(|| Step::Empty(account.clone()))
 }
 
 /// That no other cluster may live off the account.
@@ -217,18 +240,22 @@ fn dispose(seen: &Seen, policy: AccountDeletionPolicy, account: &RemoteAccount) 
         AccountDeletionPolicy::Delete if sweep::kept(seen).next().is_some() => Step::Close,
         AccountDeletionPolicy::Delete => Step::Delete(account.id.clone()),
         AccountDeletionPolicy::Disable if !disabled => {
-            Step::Update(account.id.clone(), disable(account))
+            Step::Update(account.id.clone(), disable(seen, account))
         }
         AccountDeletionPolicy::Disable | AccountDeletionPolicy::Retain => Step::Close,
     }
 }
 
-fn disable(account: &RemoteAccount) -> AccountDraft {
+/// The account as it is, but disabled.
+fn disable(seen: &Seen, account: &RemoteAccount) -> AccountDraft {
     AccountDraft {
         username: account.username.clone(),
         display_name: account.display_name.clone(),
         email: account.email.clone(),
         activity: Activity::Disabled,
+        roles: account.roles.clone(),
+        metadata: account.metadata.clone(),
+        stamp: seen.object.uid.to_string(),
     }
 }
 

@@ -186,6 +186,8 @@ pub struct Pass {
     pub inspected: BTreeSet<Uid>,
     /// What must not be believed any more before the pass may end.
     pub forget: Option<Pins>,
+    /// Whether the account has no key any more, as the last that was done to it.
+    pub emptied: bool,
     /// Whether the account was deleted.
     pub deleted: bool,
     /// How many passes in a row have had a setback, this one included.
@@ -205,6 +207,7 @@ impl Pass {
             revoked: Vec::new(),
             inspected: BTreeSet::new(),
             forget: None,
+            emptied: false,
             deleted: false,
             failures,
         }
@@ -234,6 +237,8 @@ pub enum Done {
     Inspected(Uid, Option<Box<Resident>>),
     /// The key is gone from the server.
     Revoked(KeyId),
+    /// The account has no key any more.
+    Emptied,
     /// The account is gone from the server.
     Deleted,
     /// The finalizer is off: nothing follows.

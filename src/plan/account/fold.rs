@@ -71,7 +71,12 @@ pub fn fold(mut seen: Seen, step: &Step, done: Done) -> Seen {
             }
             seen.pass.revoked.push(id);
         }
-        Done::Deleted => seen.pass.deleted = true,
+        Done::Emptied => seen.pass.emptied = true,
+        Done::Deleted => {
+            seen.pass.deleted = true;
+            // Whoever was signed in as it may have made one more key meanwhile.
+            seen.pass.emptied = false;
+        }
         Done::Over => {}
         Done::Failed(setback) => failed(&mut seen, step, setback),
     }

@@ -8,7 +8,7 @@ use crate::api::{AccountOrigin, Management};
 use crate::plan::Stop;
 use crate::plan::grant::Adopt;
 use crate::plan::marker::digest;
-use crate::plan::port::{AccountId, Nature, RemoteAccount};
+use crate::plan::port::{AccountId, AccountName, Nature, Origin, RemoteAccount};
 use crate::plan::rotation::after;
 
 /// How far apart the clocks of the server and of the API server may be, beyond the skew.
@@ -27,7 +27,7 @@ pub(super) fn identify(seen: &Seen, route: &Route) -> Option<Step> {
 /// may be taken over.
 pub(super) fn may_be_managed(seen: &Seen, account: &RemoteAccount) -> bool {
     let ours = || may_adopt(seen) || is_ours(seen, account);
-    account.nature == Nature::Service && ours()
+    account.nature != Nature::Human && ours()
 }
 
 /// Whether an account that was there before may be taken over: also in the end, when a wish beyond the
@@ -45,7 +45,7 @@ pub(super) fn is_ours(seen: &Seen, account: &RemoteAccount) -> bool {
     let mirrored = pins.account.is_none()
         && status.id.as_deref() == Some(account.id.as_str())
         && status.origin == Some(AccountOrigin::Created);
-    (mirrored || is_told_ours(pins)) && !is_older(seen, account)
+    (mirrored || is_told_ours(pins)) && !is_anothers(seen, account)
 }
 
 /// Whether we have noted that the account was made by us, or that its name was free when we asked for
@@ -54,14 +54,18 @@ pub(super) fn is_told_ours(pins: &Pins) -> bool {
     pins.maker == Maker::Us || pins.account.is_none() && pins.free_at.is_some()
 }
 
-/// Whether the account was there before the ServiceAccount. The skew is between the server and us, and
-/// either may be the one that is not with the API server: the later of the two dates counts.
-pub(super) fn is_older(seen: &Seen, account: &RemoteAccount) -> bool {
+/// Whether the server tells that the account was not made for this ServiceAccount: it was there before,
+/// or is another one's. The skew is between the server and us, and either may be the one that is not
+/// with the API server: the later of the two dates counts.
+pub(super) fn is_anothers(seen: &Seen, account: &RemoteAccount) -> bool {
     let skew = seen.connection.as_ref().map(|route| route.reach.skew);
     let ahead = skew.unwrap_or_default().min(SignedDuration::ZERO);
-    account
-        .made_at
-        .is_some_and(|made_at| after(made_at, CLOCKS - ahead) < seen.object.created_at)
+    match &account.origin {
+        Origin::MadeAt(at) => after(*at, CLOCKS - ahead) < seen.object.created_at,
+        Origin::StampedFor(uid) => uid != seen.object.uid.as_str(),
+        Origin::Unstamped => true,
+        Origin::Untold => false,
+    }
 }
 
 /// The connection's own account is nobody's to manage.
@@ -116,8 +120,16 @@ pub(super) fn is_known_by_id(seen: &Seen) -> bool {
 pub(super) fn lookup(seen: &Seen, route: &Route) -> Lookup {
     match &seen.object.pins.account {
         Some(id) if !seen.pass.missed => Lookup::Id(id.clone()),
-        Some(_) | None => Lookup::Name(username(seen, route)),
+        Some(_) | None => by_name(seen, username(seen, route)),
     }
+}
+
+/// Looks for the account of this name, in the realm that is declared.
+pub(super) fn by_name(seen: &Seen, username: String) -> Lookup {
+    Lookup::Name(AccountName {
+        username,
+        realm: seen.object.spec.realm.clone(),
+    })
 }
 
 /// That the account is the one that was pinned.

@@ -8,7 +8,7 @@ use crate::api::conditions::Reason;
 use crate::api::{Management, ServiceAccountSpec};
 use crate::plan::Stop;
 use crate::plan::key::{Finalizer, Freshness};
-use crate::plan::port::{Activity, RemoteAccount};
+use crate::plan::port::{Ability, Accounts, Activity, RemoteAccount, Wish};
 
 /// The next step for an account that is wanted.
 pub(super) fn step(seen: &Seen) -> Step {
@@ -45,9 +45,7 @@ pub(super) fn keep(seen: &Seen) -> Result<Option<Step>, Stop> {
         return Ok(Some(step));
     }
     permitted(seen, route)?;
-    if let Some(what) = not_supported_yet(&seen.object.spec) {
-        return Err(Stop::unserved(what));
-    }
+    unfit(&seen.object.spec, &route.reach.ability)?;
     if seen.object.pins.account.is_some() && seen.object.finalizer == Finalizer::Missing {
         // `kubectl replace` drops it.
         return Ok(Some(Step::Pin(seen.object.pins.clone())));
@@ -62,7 +60,7 @@ pub(super) fn keep(seen: &Seen) -> Result<Option<Step>, Stop> {
         Remote::Found(account) => {
             pinned(seen, route, account)?;
             match seen.object.spec.management {
-                Management::Managed => managed(seen, account),
+                Management::Managed => managed(seen, route, account),
                 Management::Observed | Management::Own => works(account).map(|()| None),
             }
         }
@@ -97,33 +95,49 @@ fn permitted(seen: &Seen, route: &Route) -> Result<(), Stop> {
     Ok(())
 }
 
-fn not_supported_yet(spec: &ServiceAccountSpec) -> Option<&'static str> {
-    let octopus = spec.octopus.as_ref();
-    [
+/// What the manifest asks for that no server of this kind can do.
+fn unfit(spec: &ServiceAccountSpec, ability: &Ability) -> Result<(), Stop> {
+    let named = spec.display_name.is_some() || spec.email.is_some();
+    let octopus = spec.octopus.clone().unwrap_or_default();
+    ability.refuse([
+        (named, Wish::Profile, "spec.displayName or spec.email"),
+        (spec.disabled, Wish::Profile, "spec.disabled"),
+        (!octopus.teams.is_empty(), Wish::Teams, "spec.octopus.teams"),
         (
-            octopus.is_some_and(|octopus| !octopus.external_logins.is_empty()),
+            !octopus.external_logins.is_empty(),
+            Wish::Logins,
             "spec.octopus.externalLogins",
         ),
         (
-            octopus.is_some_and(|octopus| !octopus.oidc_identities.is_empty()),
+            !octopus.oidc_identities.is_empty(),
+            Wish::Logins,
             "spec.octopus.oidcIdentities",
         ),
-        (spec.elasticsearch.is_some(), "spec.elasticsearch"),
-        (spec.realm.is_some(), "spec.realm"),
-    ]
-    .into_iter()
-    .find_map(|(asked, what)| asked.then_some(what))
+        (
+            spec.elasticsearch.is_some(),
+            Wish::Roles,
+            "spec.elasticsearch",
+        ),
+        (spec.realm.is_some(), Wish::Realm, "spec.realm"),
+    ])?;
+    // The shape is there, and nothing follows it yet.
+    if !octopus.external_logins.is_empty() {
+        return Err(Stop::unserved("spec.octopus.externalLogins"));
+    }
+    if !octopus.oidc_identities.is_empty() {
+        return Err(Stop::unserved("spec.octopus.oidcIdentities"));
+    }
+    Ok(())
 }
 
 /// Keeps a managed account as declared.
-fn managed(seen: &Seen, account: &RemoteAccount) -> Result<Option<Step>, Stop> {
-    manageable(seen, account)?;
+fn managed(seen: &Seen, route: &Route, account: &RemoteAccount) -> Result<Option<Step>, Stop> {
+    if route.reach.ability.accounts == Accounts::NamesOnly {
+        return Ok(None);
+    }
+    manageable(seen, route, account)?;
     let wanted = draft(seen, account.username.clone());
-    let email_differs = wanted.email.is_some() && wanted.email != account.email;
-    if wanted.display_name != account.display_name
-        || wanted.activity != account.activity
-        || email_differs
-    {
+    if !wanted.is_met_by(account) {
         return Ok(Some(on_the_present(
             seen,
             Step::Update(account.id.clone(), wanted),
@@ -182,7 +196,7 @@ fn stands(seen: &Seen) -> Result<(), Stop> {
     };
     pinned(seen, route, account)?;
     if seen.object.spec.management == Management::Managed {
-        manageable(seen, account)?;
+        manageable(seen, route, account)?;
     }
     works(account)
 }

@@ -44,7 +44,7 @@ pub use identity::{default_username, verified};
 pub use living::{mint_stop, replace_stop, works_stop};
 pub use shared::unshared;
 
-use super::port::{AccountDraft, AccountId, KeyId, TeamId, TeamRef};
+use super::port::{AccountDraft, AccountId, AccountName, KeyId, TeamId, TeamRef};
 use super::record::Uid;
 use crate::api::ServiceAccountStatus;
 
@@ -80,6 +80,8 @@ pub enum Step {
     Inspect(Uid),
     /// Revoke one key of ours whose ApiKey is gone, or one of nobody's.
     Revoke(AccountId, KeyId),
+    /// Revoke every key of an account that goes, where keys outlive it.
+    Empty(AccountId),
     /// Delete the account.
     Delete(AccountId),
     /// Write the status.
@@ -93,8 +95,8 @@ pub enum Step {
 pub enum Lookup {
     /// By the id that it was pinned with.
     Id(AccountId),
-    /// By its exact user name.
-    Name(String),
+    /// By its exact name.
+    Name(AccountName),
 }
 
 /// The answer of the planner.

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::{Census, Object, Records, Seen, Step, foreign, shared, unshared};
+use super::{Census, Object, Records, Route, Seen, Step, foreign, shared, unshared};
 use crate::api::{KeyClass, KeyCounts, UnknownKey, time};
 use crate::plan::STRAY_AFTER;
 use crate::plan::grant::Retain;
 use crate::plan::key::Freshness;
-use crate::plan::port::{KeyId, List, RemoteKey};
+use crate::plan::port::{Expiry, KeyId, List, RemoteKey};
 use crate::plan::rotation::after;
 use crate::plan::sweep::Origin;
 
@@ -68,8 +68,13 @@ fn is_due_orphan(seen: &Seen, list: &List, key: &RemoteKey) -> bool {
     class(seen, key) == Class::Unknown(KeyClass::Orphan)
         && list.began >= after(created_at, STRAY_AFTER)
         && created_at >= seen.object.created_at
-        && !is_retained(seen, &key.id)
+        && (!is_retained(seen, &key.id) || is_over(route, key, seen))
         && !seen.pass.revoked.contains(&key.id)
+}
+
+/// Whether a key's time is over on a server that would let it live on.
+fn is_over(route: &Route, key: &RemoteKey, seen: &Seen) -> bool {
+    route.reach.ability.expiry == Expiry::None && key.expires_at.is_some_and(|end| end <= seen.now)
 }
 
 /// The keys on the account that are of our installation and that nobody has decided to keep.

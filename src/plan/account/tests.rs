@@ -3,6 +3,7 @@
 mod ending;
 mod keys;
 mod making;
+mod servers;
 mod taking;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::*;
+use crate::api::FreeForm;
 use crate::api::conditions::Reason;
 use crate::api::{AccountOrigin, ServiceAccountSpec, ServiceAccountStatus};
 use crate::plan::Stop;
@@ -18,8 +20,8 @@ use crate::plan::grant::{Adopt, Allowance};
 use crate::plan::key::{Finalizer, Freshness, Reach, Setback};
 use crate::plan::marker::{Installation, Marker, NamespaceHash};
 use crate::plan::port::{
-    Ability, Activity, Effect, Expiry, List, Nature, Own, RemoteAccount, RemoteKey, RemoteTeam,
-    ServerIdentity, Value,
+    Ability, AccountName, Accounts, Activity, Afterlife, Effect, Expiry, List, Listing, Nature,
+    Origin, Own, RemoteAccount, RemoteKey, RemoteTeam, ServerIdentity, Value, Wish,
 };
 use crate::plan::record::{Nonce, Serial, Uid};
 use crate::plan::sweep::{Attempts, Claim, Scope};
@@ -47,9 +49,14 @@ fn seen(spec: &serde_json::Value) -> Seen {
         .extend(spec.as_object().unwrap().clone());
     let spec: ServiceAccountSpec = serde_json::from_value(whole).unwrap();
     let ability = Ability {
+        server: "Octopus Deploy",
         value: Value::ServerMade,
         expiry: Expiry::Native,
-        marker_chars: 200,
+        accounts: Accounts::Kept,
+        afterlife: Afterlife::KeysDie,
+        listing: Listing::Account,
+        wishes: &[Wish::Profile, Wish::Teams, Wish::Logins],
+        text_chars: 200,
         username_chars: 64,
         entries: &[],
     };
@@ -108,13 +115,15 @@ fn remote(username: &str) -> RemoteAccount {
         email: None,
         nature: Nature::Service,
         activity: Activity::Enabled,
-        made_at: Some(ago(30)),
+        origin: Origin::MadeAt(ago(30)),
+        roles: BTreeSet::new(),
+        metadata: FreeForm::default(),
     }
 }
 
 fn remote_made_at(made_at: Timestamp) -> RemoteAccount {
     RemoteAccount {
-        made_at: Some(made_at),
+        origin: Origin::MadeAt(made_at),
         ..remote("team-a.ci")
     }
 }
@@ -203,6 +212,9 @@ fn key(id: &str, uid: &str, made: Timestamp) -> RemoteKey {
     };
     RemoteKey {
         id: KeyId::new(id),
+        account: AccountId::new("Users-7"),
+        activity: Activity::Enabled,
+        extras: None,
         text: format!("team-a/x · {marker}"),
         created_at: made,
         expires_at: None,

@@ -65,13 +65,12 @@ fn findings(seen: &Seen, found: Option<&Result<Probe, Stop>>) -> Option<Vec<Find
 }
 
 fn answers(seen: &Seen, probe: &Probe) -> Vec<Finding> {
-    let ready = Stop::new(
-        Reason::Ready,
-        match seen.caution {
-            None => format!("The server answers, as {}.", probe.own.username),
-            Some(caution) => format!("The server answers, as {}. {caution}", probe.own.username),
-        },
-    );
+    let answers = format!("The server answers, as {}.", probe.own.username);
+    let cautions = [seen.caution, probe.caution.as_deref()]
+        .into_iter()
+        .flatten();
+    let said: Vec<&str> = std::iter::once(answers.as_str()).chain(cautions).collect();
+    let ready = Stop::new(Reason::Ready, said.join(" "));
     let mut findings = vec![finding(seen, Type::Ready, Status::True, &ready)];
     let skewed = probe.skew.abs() >= MOST_SKEW;
     let flaw = seen

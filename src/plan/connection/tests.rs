@@ -28,6 +28,7 @@ fn probe() -> Probe {
         key_expiry: KeyExpiry::default(),
         credential_expires_at: None,
         skew: SignedDuration::ZERO,
+        caution: None,
     }
 }
 

@@ -54,6 +54,7 @@ pub fn fold(mut seen: Seen, step: &Step, done: Done) -> Seen {
             unwanted(&mut seen, Setback::refused(outrun, Retry::Backoff));
         }
         Done::Revoked(id) => revoked(&mut seen, id),
+        Done::Adjusted => adjusted(&mut seen, step),
         Done::Unpublished => unpublished(&mut seen),
         Done::Amended(held) => {
             if *step == Step::Amend(Amendment::Dress) {
@@ -77,6 +78,14 @@ fn revoked(seen: &mut Seen, id: KeyId) {
     }
     seen.pass.revoked.push(id);
     drop_unwanted(seen);
+}
+
+/// The list at hand shows the key as it was changed.
+fn adjusted(seen: &mut Seen, step: &Step) {
+    seen.freshness = Freshness::Cached;
+    if let (Step::Adjust { id, change }, Some(list)) = (step, &mut seen.list) {
+        list.adjust(id, change);
+    }
 }
 
 fn unpublished(seen: &mut Seen) {

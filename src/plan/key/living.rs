@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::{
-    Amendment, Attempt, Dress, Finalizer, Handling, Seen, Stage, Step, Values, Why, keys, making,
-    minting, restarting, retiring, status,
+    Amendment, Attempt, Dress, Finalizer, Handling, Seen, Stage, Step, Values, Why, adjusting,
+    keys, making, minting, restarting, retiring, status,
 };
 use crate::api::{Period, RotationMode};
 use crate::plan::record::Intent;
@@ -58,8 +58,10 @@ pub(super) fn effect(seen: &Seen) -> Option<Step> {
         .or_else(|| compare(seen))
         .or_else(|| make_or_retire(seen))
         .or_else(|| retiring::forget(seen))
+        .or_else(|| retiring::overdue(seen))
         .or_else(|| restarting::restart(seen))
         .or_else(|| dress(seen))
+        .or_else(|| adjusting::adjust(seen))
         .or_else(|| retiring::look(seen))
         .or_else(|| retiring::sweep(seen))
 }

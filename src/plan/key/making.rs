@@ -4,9 +4,9 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::keys::{CLOCKS, complete, current, had_attempt, had_key, landed, list};
-use super::{IntentSeen, Published, Secret, Seen, Step, keys, minting, timing};
+use super::{IntentSeen, Published, Secret, Seen, Step, adjusting, keys, minting, timing};
 use crate::api::conditions::Reason;
-use crate::api::{ApiKeySpec, Period, RotationMode, annotation};
+use crate::api::{Period, RotationMode, annotation};
 use crate::plan::Stop;
 use crate::plan::marker;
 use crate::plan::record::{Intent, Retiring, Serial};
@@ -169,8 +169,8 @@ pub(super) fn may_be_made(seen: &Seen, need: Need) -> Result<(), Stop> {
 /// What contradicts itself, or cannot be served, in the manifest and beside it.
 fn sensible(seen: &Seen) -> Result<(), Stop> {
     let spec = &seen.object.spec;
-    if let Some(what) = not_supported_yet(spec) {
-        return Err(Stop::unserved(what));
+    if let Ok(server) = &seen.base.server {
+        adjusting::unfit(spec, &server.ability)?;
     }
     if [&spec.purpose, &spec.on_behalf_of]
         .into_iter()
@@ -216,16 +216,6 @@ pub(super) fn secret_is_free(seen: &Seen) -> Result<(), Stop> {
         ),
     };
     Err(Stop::new(Reason::SecretConflict, message))
-}
-
-/// What a manifest asks for that this version does not serve yet.
-fn not_supported_yet(spec: &ApiKeySpec) -> Option<&'static str> {
-    [
-        (spec.stack_storm.is_some(), "spec.stackStorm"),
-        (spec.elasticsearch.is_some(), "spec.elasticsearch"),
-    ]
-    .into_iter()
-    .find_map(|(asked, what)| asked.then_some(what))
 }
 
 /// The end that a key made then would have.

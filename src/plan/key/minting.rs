@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use super::keys::{predecessor, retiring};
-use super::{Errand, Publication, Published, Seen, Setback, Step, keys, making};
+use super::{Errand, Publication, Published, Seen, Setback, Step, adjusting, keys, making};
 use crate::api::conditions::Reason;
 use crate::plan::fault::Retry;
 use crate::plan::marker::{self, Marker, NamespaceHash, Words};
@@ -31,10 +31,12 @@ pub(super) fn errand(seen: &Seen, intent: &Intent) -> Result<Errand, Stop> {
         requested_by: object.requested_by.as_deref(),
         home: &format!("{}/{}", object.namespace, object.name),
     };
-    let text = marker::text(words, &mark(seen, intent), server.ability.marker_chars);
+    let text = marker::text(words, &mark(seen, intent), server.ability.text_chars);
     let order = Order {
         account,
         text,
+        notes: adjusting::notes(object),
+        extras: adjusting::extras(&object.spec),
         expires_at: end.at,
         send_by: after(intent.opened_at, SEND_WITHIN),
     };

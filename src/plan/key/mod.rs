@@ -4,6 +4,7 @@
 //! | file | what is in it |
 //! | --- | --- |
 //! | `facts` | what a pass knows |
+//! | `adjusting` | what a key has on its server besides its value |
 //! | `pass` | what it has done, and what one effect answered |
 //! | `keys` | what the facts say of the keys: current, replaced, stray |
 //! | `living` | a key that is wanted: the order of things |
@@ -22,6 +23,7 @@
 //! facts read live, never on cached ones; nothing safe rests on status; what a copy of this cluster
 //! may have made is left alone.
 
+mod adjusting;
 mod ending;
 mod facts;
 mod fold;
@@ -42,7 +44,7 @@ use jiff::Timestamp;
 pub use facts::*;
 pub use pass::*;
 
-use super::port::{KeyId, Order};
+use super::port::{Change, KeyId, Order};
 use super::record::{Intent, Retiring};
 use crate::api::{ApiKeyStatus, Workload};
 
@@ -84,6 +86,13 @@ pub enum Step {
         id: KeyId,
         /// Why.
         why: Why,
+    },
+    /// Change what one living key has on the server.
+    Adjust {
+        /// Which.
+        id: KeyId,
+        /// What it shall have.
+        change: Box<Change>,
     },
     /// Take the Secret away, or our entries out of one that was adopted.
     Unpublish,

@@ -183,6 +183,8 @@ pub enum Done {
     Outrun(Secret),
     /// The key is gone from the server.
     Revoked(KeyId),
+    /// The living key was changed.
+    Adjusted,
     /// The Secret's deletion was taken (it may still be there, held by somebody's finalizer).
     Unpublished,
     /// The Secret was changed.

@@ -3,7 +3,7 @@
 use super::keys::{self, SHOWN_WITHIN, current, list, list_knows, made_at, shows};
 use super::{Amendment, Freshness, Seen, Step, Why};
 use crate::plan::REVOKE_AFTER;
-use crate::plan::port::KeyId;
+use crate::plan::port::{Expiry, KeyId, RemoteKey};
 use crate::plan::record::Retiring;
 use crate::plan::rotation::after;
 
@@ -39,6 +39,25 @@ pub(super) fn retire(seen: &Seen) -> Option<Step> {
         Step::Revoke { .. } if kept => Step::Amend(Amendment::Previous),
         step => step,
     })
+}
+
+/// Ends a key whose time is over on a server that lets it live on: what the Secret holds is taken out of
+/// it first. A list must show it with our marker and with that end.
+pub(super) fn overdue(seen: &Seen) -> Option<Step> {
+    let server = seen.base.server.as_ref().ok()?;
+    if server.ability.expiry == Expiry::Native {
+        return None;
+    }
+    let over = |key: &RemoteKey| key.expires_at.is_some_and(|end| end <= seen.now);
+    let over = keys::own(seen).filter(|(key, _)| over(key));
+    let over = over.map(|(key, _)| key.id.clone()).collect();
+    let id = keys::in_turn(seen, over)?;
+    let published = seen.secret.published().is_some_and(|key| key.id == id);
+    match seen.freshness {
+        Freshness::Live if published => Some(Step::Unpublish),
+        Freshness::Cached if published => Some(Step::Refresh),
+        Freshness::Live | Freshness::Cached => revoke(seen, &id, Why::Retired),
+    }
 }
 
 /// Takes the value of a replaced key out of the Secret once that key has ended.

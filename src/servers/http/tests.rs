@@ -355,6 +355,7 @@ fn read<T: DeserializeOwned>(body: &str) -> Result<T, String> {
     let answer = Answer {
         sent_at: Ticking::dawn(),
         skew: SignedDuration::ZERO,
+        headers: HeaderMap::new(),
         body,
     };
     answer.read().map_err(|fault| fault.to_string())

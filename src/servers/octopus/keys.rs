@@ -6,18 +6,23 @@ use http::Method;
 use serde_json::json;
 
 use super::accounts::user_id;
-use super::wire::{ListedKey, MadeKey, Object};
+use super::wire::{ListedKey, MadeKey};
 use super::{API_KEY, Octopus};
 use crate::plan::port::{AccountId, Fault, KeyId, List, Order, Own};
 use crate::secret::KeyMaterial;
 use crate::servers::Minted;
+use crate::servers::bounded::Object;
 use crate::servers::http::{Ask, Badge, Route, unsent};
 
 impl Octopus {
     /// All keys of an account, the newest first. Keys that have ended stay listed.
     pub(super) async fn listed(&self, account: &AccountId) -> Result<List, Fault> {
         let pages = self.pages::<ListedKey>(&all(account)?, &[]).await?;
-        let mut keys: Vec<_> = pages.items.into_iter().map(ListedKey::key).collect();
+        let mut keys: Vec<_> = pages
+            .items
+            .into_iter()
+            .map(|key| key.key(account))
+            .collect();
         keys.sort_by(|a, b| {
             b.created_at
                 .cmp(&a.created_at)
@@ -35,12 +40,9 @@ impl Octopus {
         let expires = format!("{:.3}", order.expires_at);
         let body = json!({ "Purpose": order.text, "Expires": expires, "UserId": account });
         let ask = Ask {
-            method: Method::POST,
-            route: all(&order.account)?,
-            query: Vec::new(),
             body: Some(body),
-            badge: &self.badge,
             by: Some(order.send_by),
+            ..Ask::new(Method::POST, all(&order.account)?, &self.badge)
         };
         let made: MadeKey = self.ask(ask).await?.read()?;
         if made.user_id.as_deref().is_some_and(|user| user != account) {
@@ -79,7 +81,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::plan::port::{NewKey, RemoteKey};
+    use crate::plan::port::{Activity, Extras, NewKey, RemoteKey};
     use crate::servers::script::{CREDENTIAL, Script};
 
     const VALUE: &str = "API-CANARYMINTED1234567890ABCDEFGH";
@@ -133,12 +135,18 @@ mod tests {
             [
                 RemoteKey {
                     id: KeyId::new("apikeys-3"),
+                    account: user(),
+                    activity: Activity::Enabled,
+                    extras: None,
                     text: "key 3".to_owned(),
                     created_at: at("2026-11-03T01:02:03.456Z"),
                     expires_at: Some(at("2027-01-01T00:00:00Z")),
                 },
                 RemoteKey {
                     id: KeyId::new("apikeys-2"),
+                    account: user(),
+                    activity: Activity::Enabled,
+                    extras: None,
                     text: String::new(),
                     created_at: at("2026-11-02T01:02:03.456Z"),
                     expires_at: None,
@@ -295,6 +303,8 @@ mod tests {
         Order {
             account: user(),
             text: "deploys · ako1.a.b.c.1.d".to_owned(),
+            notes: Vec::new(),
+            extras: Extras::default(),
             expires_at: at("2026-12-22T02:00:00.1239Z"),
             send_by: Timestamp::MAX,
         }
@@ -382,12 +392,11 @@ mod tests {
         let script = script.error(401, "The API key you provided was not valid.");
         let client = script.client();
         let value = KeyMaterial::new(VALUE);
-        let own = Own {
-            id: user(),
-            username: "team-a.ci".to_owned(),
-        };
-        assert_eq!(client.prove(&value).await, Ok(own));
-        assert_eq!(client.prove(&value).await, Err(Fault::Unauthorized));
+        assert_eq!(client.prove(&user(), &value).await, Ok(user()));
+        assert_eq!(
+            client.prove(&user(), &value).await,
+            Err(Fault::Unauthorized)
+        );
         for request in script.requests() {
             assert_eq!(request.uri().path(), "/prefix/api/users/me");
             assert_eq!(request.headers()["x-octopus-apikey"], VALUE);

@@ -12,9 +12,7 @@ mod teams;
 mod wire;
 
 use std::collections::HashSet;
-use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use http::{HeaderName, Method};
@@ -22,16 +20,16 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use tokio::sync::OnceCell;
-use tokio::time::timeout;
 
 use self::wire::{Identified, Page};
-use super::http::{Answer, Ask, Badge, Http, Route};
+use super::http::{Answer, Ask, Badge, CALL, Http, Route, unsent, within};
 use super::transport::REQUEST;
 use super::turns::Turns;
 use super::{Connection, Credential, Minted, Server, Unusable};
 use crate::plan::port::{
-    Ability, AccountDraft, AccountId, Expiry, Fault, KeyId, List, Order, Own, Probe, RemoteAccount,
-    RemoteTeam, ServerIdentity, TeamId, TeamRef, Value,
+    Ability, AccountDraft, AccountId, AccountName, Accounts, Afterlife, Change, Expiry, Fault,
+    KeyId, List, Listing, Order, Probe, RemoteAccount, RemoteTeam, TeamId, TeamRef, Value, Wish,
+    Witness,
 };
 use crate::secret::KeyMaterial;
 
@@ -50,12 +48,10 @@ const ROOM: usize = 8 * 1024 * 1024;
 /// How often a list is begun anew because it changed while it was read.
 const READINGS: usize = 3;
 
-/// How long a call may take that needs more than one request.
-const CALL: Duration = Duration::from_secs(60);
-
 /// One Octopus server, signed in with an API key.
 pub(super) struct Octopus {
     http: Http,
+    key: KeyMaterial,
     badge: Badge,
     turns: Arc<Turns>,
     /// When our own key ends. A key is fixed once made, so it is looked up once.
@@ -73,12 +69,15 @@ impl Octopus {
     /// A client for a connection.
     pub(super) fn new(connection: Connection) -> Result<Self, Unusable> {
         let http = Http::new(&connection, wire::complaint)?;
-        let Credential::ApiKey(key) = connection.credential;
+        let Credential::ApiKey(key) = connection.credential else {
+            return Err(Unusable::Unserved("sign-in other than by apiKey"));
+        };
         // What was put into a Secret from a file often ends with a line feed.
         let key = KeyMaterial::new(key.expose().trim());
         let badge = Badge::new(API_KEY, &key).ok_or(Unusable::Credential)?;
         Ok(Self {
             http,
+            key,
             badge,
             turns: connection.turns,
             own_end: OnceCell::new(),
@@ -99,42 +98,20 @@ impl Octopus {
     }
 
     async fn get(&self, route: Route) -> Result<Answer, Fault> {
-        let badge = &self.badge;
-        self.ask(Ask {
-            method: Method::GET,
-            route,
-            query: Vec::new(),
-            body: None,
-            badge,
-            by: None,
-        })
-        .await
+        self.ask(Ask::new(Method::GET, route, &self.badge)).await
     }
 
     async fn send(&self, method: Method, route: Route, body: Json) -> Result<Answer, Fault> {
-        let badge = &self.badge;
+        let body = Some(body);
         self.ask(Ask {
-            method,
-            route,
-            query: Vec::new(),
-            body: Some(body),
-            badge,
-            by: None,
+            body,
+            ..Ask::new(method, route, &self.badge)
         })
         .await
     }
 
     async fn delete(&self, route: Route) -> Result<Answer, Fault> {
-        let badge = &self.badge;
-        self.ask(Ask {
-            method: Method::DELETE,
-            route,
-            query: Vec::new(),
-            body: None,
-            badge,
-            by: None,
-        })
-        .await
+        self.ask(Ask::new(Method::DELETE, route, &self.badge)).await
     }
 
     /// All pages of a list, each entry once, and none missing that was there all the time: a list
@@ -203,36 +180,27 @@ impl Octopus {
     ) -> Result<Answer, Fault> {
         let mut query = query.to_vec();
         query.extend([("skip", skip.to_string()), ("take", TAKE.to_string())]);
-        let (route, badge) = (route.clone(), &self.badge);
         self.ask(Ask {
-            method: Method::GET,
-            route,
             query,
-            body: None,
-            badge,
-            by: None,
+            ..Ask::new(Method::GET, route.clone(), &self.badge)
         })
         .await
     }
-}
-
-/// Bounds a call as a whole.
-async fn within<T>(
-    bound: Duration,
-    call: impl Future<Output = Result<T, Fault>> + Send,
-) -> Result<T, Fault> {
-    let late = || Fault::Uncertain("it took too long".to_owned());
-    timeout(bound, call).await.unwrap_or_else(|_| Err(late()))
 }
 
 #[async_trait]
 impl Server for Octopus {
     fn ability(&self) -> Ability {
         Ability {
+            server: "Octopus Deploy",
             value: Value::ServerMade,
             expiry: Expiry::Native,
+            accounts: Accounts::Kept,
+            afterlife: Afterlife::KeysDie,
+            listing: Listing::Account,
+            wishes: &[Wish::Profile, Wish::Teams, Wish::Logins],
             // The reference names no bound; this much is shown whole by the portal.
-            marker_chars: 200,
+            text_chars: 200,
             username_chars: 64,
             // What the `octopus` command reads from its environment.
             entries: &[
@@ -242,16 +210,24 @@ impl Server for Octopus {
         }
     }
 
-    async fn identity(&self) -> Result<ServerIdentity, Fault> {
-        within(CALL, async { Ok(self.root().await?.0) }).await
+    async fn witness(&self) -> Result<Witness, Fault> {
+        // Whoever may not see another user's keys is told so, and sees no empty list.
+        let own = None;
+        within(CALL, async {
+            Ok(Witness {
+                identity: self.root().await?.0,
+                own,
+            })
+        })
+        .await
     }
 
     async fn probe(&self) -> Result<Probe, Fault> {
         within(CALL, self.standing()).await
     }
 
-    async fn find_account(&self, username: &str) -> Result<Option<RemoteAccount>, Fault> {
-        within(CALL, self.user_named(username)).await
+    async fn find_account(&self, name: &AccountName) -> Result<Option<RemoteAccount>, Fault> {
+        within(CALL, self.user_named(&name.username)).await
     }
 
     async fn account(&self, id: &AccountId) -> Result<RemoteAccount, Fault> {
@@ -294,11 +270,19 @@ impl Server for Octopus {
         within(REQUEST, self.make(order)).await
     }
 
-    async fn prove(&self, value: &KeyMaterial) -> Result<Own, Fault> {
-        within(CALL, self.sign_in(value)).await
+    async fn prove(&self, _: &AccountId, value: &KeyMaterial) -> Result<AccountId, Fault> {
+        within(CALL, async { Ok(self.sign_in(value).await?.id) }).await
+    }
+
+    async fn adjust(&self, _: &AccountId, _: &KeyId, _: &Change) -> Result<(), Fault> {
+        Err(unsent("a key of Octopus Deploy cannot be changed"))
     }
 
     async fn revoke(&self, account: &AccountId, key: &KeyId) -> Result<(), Fault> {
         within(CALL, self.unmake(account, key)).await
+    }
+
+    async fn revoke_all(&self, _: &AccountId) -> Result<(), Fault> {
+        Err(unsent("keys of Octopus Deploy end with their account"))
     }
 }

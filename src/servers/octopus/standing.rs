@@ -24,7 +24,7 @@ impl Octopus {
             .get_or_try_init(|| self.end_of_own_key(&own.id))
             .await?;
         Ok(Probe {
-            version: plain(&root.version, &[self.badge.secret()])
+            version: plain(&root.version, &[&self.key])
                 .chars()
                 .take(40)
                 .collect(),
@@ -33,6 +33,7 @@ impl Octopus {
             key_expiry,
             credential_expires_at,
             skew,
+            caution: None,
         })
     }
 
@@ -46,16 +47,7 @@ impl Octopus {
 
     /// Who shows this badge.
     pub(super) async fn me(&self, badge: &Badge) -> Result<Own, Fault> {
-        let route = Route::fixed("/api/users/me");
-        let query = Vec::new();
-        let ask = Ask {
-            method: Method::GET,
-            route,
-            query,
-            body: None,
-            badge,
-            by: None,
-        };
+        let ask = Ask::new(Method::GET, Route::fixed("/api/users/me"), badge);
         Ok(self.http.call(ask).await?.read::<Me>()?.own())
     }
 
@@ -75,7 +67,7 @@ impl Octopus {
     async fn end_of_own_key(&self, own: &AccountId) -> Result<Option<Timestamp>, Fault> {
         let route = Route::new("/api/users/{}/apikeys", &[own.as_str()])?;
         match self.pages::<ListedKey>(&route, &[]).await {
-            Ok(pages) => Ok(end(self.badge.secret(), &pages.items, pages.began)),
+            Ok(pages) => Ok(end(&self.key, &pages.items, pages.began)),
             Err(Fault::Forbidden(_) | Fault::NotFound | Fault::Rejected(_)) => Ok(None),
             Err(fault) => Err(fault),
         }
@@ -165,12 +157,22 @@ mod tests {
                 },
                 credential_expires_at: Some("2026-12-24T02:00:00Z".parse().unwrap()),
                 skew: SignedDuration::from_millis(59_500),
+                caution: None,
             }
         );
         let heard = ["/api", "/api/users/me", "/api/authentication"].map(ToOwned::to_owned);
         for (line, path) in script.heard().iter().zip(heard) {
             assert_eq!(*line, format!("GET /prefix{path}"));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn our_own_name_is_short_and_hides_nothing() {
+        let mut me = me();
+        me["Username"] = json!(format!("o\u{2066}{}", "u".repeat(5_000)));
+        let script = Script::new().says(200, ROOT).json(&me).json(&rules());
+        let probe = script.json(&page(&[])).client().probe().await.unwrap();
+        assert_eq!(probe.own.username, format!("o\u{fffd}{}…", "u".repeat(254)));
     }
 
     #[tokio::test(start_paused = true)]

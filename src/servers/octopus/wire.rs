@@ -3,18 +3,20 @@
 //! will stand in a path. Nothing is kept that is longer than people or servers need: a server that
 //! means harm must not fill our memory.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::marker::PhantomData;
 
 use jiff::Timestamp;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::super::http::is_id;
+use super::super::bounded::{id, name, some_name, tail, up_to};
 use super::super::plain::visible;
+use crate::api::FreeForm;
 use crate::plan::port::{
-    AccountId, Activity, KeyId, Nature, NewKey, Own, RemoteAccount, RemoteKey, RemoteTeam, TeamId,
+    AccountId, Activity, KeyId, Nature, NewKey, Origin, Own, RemoteAccount, RemoteKey, RemoteTeam,
+    TeamId,
 };
 use crate::secret::KeyMaterial;
 
@@ -23,13 +25,6 @@ const KEY_PREFIX: &str = "API-";
 
 /// How long the rest of it may be. Its true length differs between versions.
 const KEY_LENGTH: std::ops::RangeInclusive<usize> = 8..=250;
-
-/// The greatest number of characters of a name or an address that are kept. Declared ones are no
-/// longer.
-const NAME: usize = 256;
-
-/// The greatest number of characters of a purpose that are kept: the last, where a marker is.
-const PURPOSE: usize = 512;
 
 /// The greatest number of entries of one page, whatever was asked for.
 const ENTRIES: usize = 1_000;
@@ -120,7 +115,9 @@ impl User {
             username: visible(&self.username),
             display_name: self.display_name.unwrap_or_default(),
             email: self.email_address.filter(|address| !address.is_empty()),
-            made_at: self.created,
+            origin: self.created.map_or(Origin::Untold, Origin::MadeAt),
+            roles: BTreeSet::new(),
+            metadata: FreeForm::default(),
             activity: if self.is_active {
                 Activity::Enabled
             } else {
@@ -197,7 +194,7 @@ struct Member(#[serde(deserialize_with = "id")] String);
 pub(super) struct ListedKey {
     #[serde(deserialize_with = "id")]
     id: String,
-    #[serde(default, deserialize_with = "purpose")]
+    #[serde(default, deserialize_with = "tail")]
     purpose: String,
     created: Timestamp,
     pub(super) expires: Option<Timestamp>,
@@ -211,9 +208,12 @@ impl ListedKey {
         self.api_key.hint.as_deref()
     }
 
-    pub(super) fn key(self) -> RemoteKey {
+    pub(super) fn key(self, account: &AccountId) -> RemoteKey {
         RemoteKey {
             id: KeyId::new(self.id),
+            account: account.clone(),
+            activity: Activity::Enabled,
+            extras: None,
             text: visible(&self.purpose),
             created_at: self.created,
             expires_at: self.expires,
@@ -270,7 +270,7 @@ impl<'de> Deserialize<'de> for Shown {
 pub(super) struct MadeKey {
     #[serde(deserialize_with = "id")]
     id: String,
-    #[serde(default, deserialize_with = "purpose")]
+    #[serde(default, deserialize_with = "tail")]
     purpose: String,
     pub(super) user_id: Option<String>,
     created: Timestamp,
@@ -288,30 +288,6 @@ impl MadeKey {
             expires_at: self.expires,
         };
         (key, self.api_key)
-    }
-}
-
-/// Any object, of which nothing is kept.
-pub(super) struct Object;
-
-impl<'de> Deserialize<'de> for Object {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Any;
-
-        impl<'de> Visitor<'de> for Any {
-            type Value = Object;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Object)
-            }
-        }
-
-        from.deserialize_map(Any)
     }
 }
 
@@ -348,72 +324,6 @@ pub(super) fn complaint(body: &[u8]) -> Option<String> {
         }
     }
     Some(error_message)
-}
-
-fn id<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-    let text = String::deserialize(from)?;
-    if is_id(&text) {
-        Ok(text)
-    } else {
-        Err(D::Error::custom("not an id"))
-    }
-}
-
-/// A name or an address, cut where it is too long for one.
-fn name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-    let mut text = String::deserialize(from)?;
-    if let Some((end, _)) = text.char_indices().nth(NAME) {
-        text.truncate(end);
-        text.push('…');
-        text.shrink_to_fit();
-    }
-    Ok(text)
-}
-
-fn some_name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    #[derive(Deserialize)]
-    struct Name(#[serde(deserialize_with = "name")] String);
-
-    Ok(Option::deserialize(from)?.map(|Name(name)| name))
-}
-
-/// The end of a purpose; none is an empty one.
-fn purpose<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-    let text = Option::<String>::deserialize(from)?.unwrap_or_default();
-    Ok(match text.char_indices().nth_back(PURPOSE - 1) {
-        Some((start, _)) => text[start..].to_owned(),
-        None => text,
-    })
-}
-
-/// A list that is refused as soon as it has more than `MAX` entries.
-fn up_to<'de, const MAX: usize, T, D>(from: D) -> Result<Vec<T>, D::Error>
-where
-    T: Deserialize<'de>,
-    D: Deserializer<'de>,
-{
-    struct UpTo<const MAX: usize, T>(PhantomData<T>);
-
-    impl<'de, const MAX: usize, T: Deserialize<'de>> Visitor<'de> for UpTo<MAX, T> {
-        type Value = Vec<T>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write!(f, "at most {MAX} entries")
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut entries: A) -> Result<Vec<T>, A::Error> {
-            let mut all = Vec::new();
-            while let Some(entry) = entries.next_element()? {
-                if all.len() == MAX {
-                    return Err(A::Error::custom("too many entries"));
-                }
-                all.push(entry);
-            }
-            Ok(all)
-        }
-    }
-
-    from.deserialize_seq(UpTo::<MAX, T>(PhantomData))
 }
 
 fn value<'de, D: Deserializer<'de>>(from: D) -> Result<KeyMaterial, D::Error> {

@@ -55,6 +55,35 @@ pub(super) fn tests() -> Vec<Test> {
         life("crash_before_in_a_slotted_life", Life::Slotted, before),
         life("crash_after_in_a_slotted_life", Life::Slotted, after),
         life("answer_lost_in_a_slotted_life", Life::Slotted, || Act::Lose),
+        life("crash_before_on_stackstorm", Life::OnStackStorm, before),
+        life("crash_after_on_stackstorm", Life::OnStackStorm, after),
+        life("answer_lost_on_stackstorm", Life::OnStackStorm, || {
+            Act::Lose
+        }),
+        life("lands_59_s_later_on_stackstorm", Life::OnStackStorm, || {
+            late(59)
+        }),
+        life(
+            "crash_after_a_fleeting_life_on_stackstorm",
+            Life::FleetingOnStackStorm,
+            after,
+        ),
+        life(
+            "crash_before_on_elasticsearch",
+            Life::OnElasticsearch,
+            before,
+        ),
+        life("crash_after_on_elasticsearch", Life::OnElasticsearch, after),
+        life(
+            "answer_lost_on_elasticsearch",
+            Life::OnElasticsearch,
+            || Act::Lose,
+        ),
+        life(
+            "lands_59_s_later_on_elasticsearch",
+            Life::OnElasticsearch,
+            || late(59),
+        ),
         test("crash_before_and_status_wiped", before, Aftermath::Wipe),
         test("crash_after_and_status_wiped", after, Aftermath::Wipe),
         test("crash_before_and_replaced", before, Aftermath::Replace),

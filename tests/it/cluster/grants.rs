@@ -161,22 +161,23 @@ async fn lifetime_beyond_the_grant(case: Arc<Case>) -> Result<()> {
     case.healed(1).await
 }
 
-/// Refused by the first grant; under the second, which allows it, said not to be served yet. (What
-/// is not served may be said of the first already; what counts is that nothing comes of it.)
-async fn unserved(case: &Case, asked: &str, from: &str, words: &str, to: &str) -> Result<()> {
+/// Refused by the first grant; under the second, which allows it, said not to be there. (That may be
+/// said of the first already; what counts is that nothing comes of it.)
+async fn unserved(
+    case: &Case,
+    asked: &str,
+    (from, words, to): (&str, &str, &str),
+    (reason, told): (Reason, &str),
+) -> Result<()> {
     case.apply(&granted(case, from)).await?;
     case.apply(&[account(case, asked), case.key("")]).await?;
-    let refused = [Reason::NotGranted, Reason::NotSupportedYet];
-    let told = case.says_either(Account("ci"), &refused, "").await?;
-    ensure!(
-        told.contains(words) || told.contains("does not serve"),
-        "{told}"
-    );
+    let refused = [Reason::NotGranted, reason];
+    let said = case.says_either(Account("ci"), &refused, "").await?;
+    ensure!(said.contains(words) || said.contains(told), "{said}");
     case.looked_at(Account("ci")).await?;
     case.apply(&granted(case, to)).await?;
-    case.says(Account("ci"), Reason::NotSupportedYet, "does not serve")
-        .await?;
-    case.says(Key("ci"), Reason::WaitingForAccount, "NotSupportedYet")
+    case.says(Account("ci"), reason, told).await?;
+    case.says(Key("ci"), Reason::WaitingForAccount, reason.as_str())
         .await?;
     case.unasked()?;
     ensure!(case.twin.sent(Effect::MakeAccount) == 0);
@@ -195,7 +196,9 @@ async fn logins_beyond_the_grant(case: Arc<Case>) -> Result<()> {
         "octopus: {oidcIdentities: [{name: a, issuer: 'https://issuer.test', subject: b}]}",
     ] {
         let words = "logins are not granted";
-        unserved(&case, asked, "logins: false", words, "logins: true").await?;
+        let grants = ("logins: false", words, "logins: true");
+        let told = (Reason::NotSupportedYet, "does not serve");
+        unserved(&case, asked, grants, told).await?;
     }
     left_out(&case).await
 }
@@ -216,7 +219,9 @@ async fn roles_beyond_the_grant(case: Arc<Case>) -> Result<()> {
         "elasticsearch: {roles: [deployer]}",
         "role deployer is not granted",
     );
-    unserved(&case, asked, "roles: [viewer]", words, "roles: [deployer]").await?;
+    let grants = ("roles: [viewer]", words, "roles: [deployer]");
+    let told = (Reason::Invalid, "has nothing that spec.elasticsearch");
+    unserved(&case, asked, grants, told).await?;
     left_out(&case).await
 }
 

@@ -1,4 +1,5 @@
-//! What this version does not serve yet says so, and goes on when it is left out.
+//! What a kind of server has nothing for, or this version does not serve yet, says so, and goes on when
+//! it is left out.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use super::{Row, rows};
 
 pub(super) fn rows() -> Vec<Row> {
     rows![
-        unserved_servers,
+        another_kind_of_server,
         unserved_sign_in,
         unserved_accounts,
         unserved_keys
@@ -19,7 +20,8 @@ pub(super) fn rows() -> Vec<Row> {
 
 const LEAVE_OUT: &str = "Leave it out, or update the operator.";
 
-async fn unserved_servers(case: Arc<Case>) -> Result<()> {
+/// What answers is not what the connection says it is.
+async fn another_kind_of_server(case: Arc<Case>) -> Result<()> {
     let [credential, ..] = case.ground();
     case.apply(&[credential]).await?;
     for type_ in ["StackStorm", "Elasticsearch"] {
@@ -30,11 +32,10 @@ async fn unserved_servers(case: Arc<Case>) -> Result<()> {
         );
         case.apply(&[server.replace("type: Octopus", &format!("type: {type_}"))])
             .await?;
-        let words = format!("does not serve {type_} yet. {LEAVE_OUT}");
-        case.says(Server(&name), Reason::NotSupportedYet, &words)
+        case.says(Server(&name), Reason::ProtocolError, "makes no sense")
             .await?;
     }
-    case.unheard()?;
+    case.unasked()?;
     case.apply(&case.whole()).await?;
     case.healed(1).await
 }
@@ -62,6 +63,7 @@ async fn unserved_sign_in(case: Arc<Case>) -> Result<()> {
     );
     ensure!(identity != cluster);
     case.apply(&[&secret, &identity]).await?;
+    let words = format!("does not serve sign-in by workloadIdentity yet. {LEAVE_OUT}");
     case.says(Cluster(&case.namespace), Reason::NotSupportedYet, &words)
         .await?;
     case.unheard()?;
@@ -84,10 +86,6 @@ async fn unserved_accounts(case: Arc<Case>) -> Result<()> {
             format!("octopus: {{oidcIdentities: [{identity}]}}"),
             "spec.octopus.oidcIdentities",
         ),
-        (
-            "elasticsearch: {roles: [a]}".to_owned(),
-            "spec.elasticsearch",
-        ),
     ] {
         case.apply(&[case.account(&asked)]).await?;
         let words = format!("does not serve {what} yet. {LEAVE_OUT}");
@@ -96,6 +94,10 @@ async fn unserved_accounts(case: Arc<Case>) -> Result<()> {
         case.says(Key("ci"), Reason::WaitingForAccount, &words)
             .await?;
     }
+    case.apply(&[case.account("elasticsearch: {roles: [a]}")])
+        .await?;
+    let words = "Octopus Deploy has nothing that spec.elasticsearch could be. Leave it out.";
+    case.says(Account("ci"), Reason::Invalid, words).await?;
     case.unasked()?;
     case.apply(&[case.account("")]).await?;
     case.healed(1).await
@@ -109,9 +111,8 @@ async fn unserved_keys(case: Arc<Case>) -> Result<()> {
         ("elasticsearch: {metadata: {a: b}}", "spec.elasticsearch"),
     ] {
         case.apply(&[case.key(asked)]).await?;
-        let words = format!("does not serve {what} yet. {LEAVE_OUT}");
-        case.says(Key("ci"), Reason::NotSupportedYet, &words)
-            .await?;
+        let words = format!("Octopus Deploy has nothing that {what} could be. Leave it out.");
+        case.says(Key("ci"), Reason::Invalid, &words).await?;
     }
     case.unasked()?;
     case.apply(&[case.key("")]).await?;

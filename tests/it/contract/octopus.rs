@@ -5,16 +5,17 @@ use anyhow::{Context as _, ensure};
 use apikey_operator::api::ServerType;
 use apikey_operator::clock::{Clock as _, SystemClock};
 use apikey_operator::plan::port::{
-    AccountId, Activity, Fault, KeyExpiry, Nature, Order, RemoteTeam, TeamId, TeamRef,
+    AccountId, AccountName, Activity, Fault, KeyExpiry, KeyId, Nature, Order, RemoteTeam, TeamId,
+    TeamRef,
 };
 use apikey_operator::secret::KeyMaterial;
-use apikey_operator::servers::connect;
+use apikey_operator::servers::{Credential, connect};
 use serde_json::{Value, json};
 use testbed::twins::octopus::{Change, Config, Octopus, Version};
 use testbed::twins::tcp::serve;
 use testbed::twins::{Door, Effect};
 
-use super::{Stage, draft, in_days, label, minted, order, suite};
+use super::{Dates, Site, Stage, draft, in_days, label, minted, order, suite};
 use crate::ladder::Rung;
 
 pub(super) fn stage() -> anyhow::Result<Stage<Octopus>> {
@@ -29,16 +30,23 @@ fn build(config: &Config, prefix: &'static str) -> anyhow::Result<Stage<Octopus>
     let credential = KeyMaterial::new(octopus.start().operator.key.as_str());
     let door = Door::live(octopus);
     let listening = serve(&door, 0, None)?;
-    let nobodys = KeyMaterial::new("API-NOBODYSKEY1234567890123456789");
-    let turns = std::sync::Arc::default();
+    let stray = KeyMaterial::new("API-NOBODYSKEY1234567890123456789");
+    let site = Site {
+        kind: ServerType::Octopus,
+        url: format!("{}{prefix}", listening.url()),
+        credential: Credential::ApiKey(credential),
+        nobodys: Credential::ApiKey(stray.clone()),
+        stray,
+        absent: (AccountId::new("Users-absent"), KeyId::new("apikeys-absent")),
+        dates: Dates::Told,
+        many: 450,
+        turns: std::sync::Arc::default(),
+    };
     Ok(Stage {
+        site,
         door,
         listening,
-        kind: ServerType::Octopus,
         prefix,
-        credential,
-        nobodys,
-        turns,
     })
 }
 
@@ -72,6 +80,8 @@ pub(super) fn own(rung: Rung) -> Rung {
     let rung = suite!(rung, "octopus", stage:
         a_probe_tells_server_and_self,
         a_change_of_server_or_self_shows,
+        a_name_is_found_whatever_its_case,
+        a_long_list_has_pages,
         a_person_stays_as_he_is,
         an_account_keeps_what_we_do_not_declare,
         a_disabled_account_opens_nothing,
@@ -130,6 +140,33 @@ fn own_key(stage: &Stage<Octopus>) -> anyhow::Result<String> {
     Ok(key.id.clone())
 }
 
+async fn a_name_is_found_whatever_its_case(stage: Stage<Octopus>) -> anyhow::Result<()> {
+    let client = stage.client()?;
+    for number in 0..220 {
+        client
+            .create_account(&draft(&format!("team-a.ci-{number}")))
+            .await?;
+    }
+    let made = client.create_account(&draft("x.team-a.ci")).await?;
+    assert_eq!(made.nature, Nature::Service);
+    let found = client.find_account(&AccountName::own("X.Team-A.ci")).await;
+    assert_eq!(found, Ok(Some(made)));
+    let again = client.create_account(&draft("X.TEAM-a.ci")).await;
+    assert_eq!(label(&again), "conflict");
+    Ok(())
+}
+
+async fn a_long_list_has_pages(stage: Stage<Octopus>) -> anyhow::Result<()> {
+    let client = stage.client()?;
+    let account = client.create_account(&draft("team-a.ci")).await?;
+    for _ in 0..250 {
+        client.mint(&order(&account.id)).await?;
+    }
+    assert_eq!(client.keys(&account.id).await?.keys.len(), 250);
+    assert_eq!(stage.sent(Effect::ListKeys), 2);
+    Ok(())
+}
+
 async fn a_probe_tells_server_and_self(stage: Stage<Octopus>) -> anyhow::Result<()> {
     let probe = stage.client()?.probe().await?;
     assert_eq!(probe.version, "2026.3.15581");
@@ -169,7 +206,7 @@ async fn a_change_of_server_or_self_shows(stage: Stage<Octopus>) -> anyhow::Resu
 async fn a_person_stays_as_he_is(stage: Stage<Octopus>) -> anyhow::Result<()> {
     let client = stage.client()?;
     let person = client
-        .find_account("Admin")
+        .find_account(&AccountName::own("Admin"))
         .await?
         .context("the administrator")?;
     assert_eq!(person.nature, Nature::Human);
@@ -228,9 +265,12 @@ async fn a_disabled_account_opens_nothing(stage: Stage<Octopus>) -> anyhow::Resu
         "the server makes no inactive users"
     );
     let minted = client.mint(&order(&account.id)).await?;
-    client.prove(&minted.value).await?;
+    client.prove(&account.id, &minted.value).await?;
     client.update_account(&account.id, &off).await?;
-    assert_eq!(client.prove(&minted.value).await, Err(Fault::Unauthorized));
+    assert_eq!(
+        client.prove(&account.id, &minted.value).await,
+        Err(Fault::Unauthorized)
+    );
     stage.door.change(Change::Disable {
         user: "apikey-operator".to_owned(),
     })?;
@@ -243,7 +283,9 @@ async fn who_has_no_rights_is_told_so(stage: Stage<Octopus>) -> anyhow::Result<(
     let key = stage
         .door
         .look(|octopus, _| octopus.start().bystander.key.clone());
-    let bystander = stage.client_with(&KeyMaterial::new(key))?;
+    let bystander = stage
+        .site
+        .client_with(&Credential::ApiKey(KeyMaterial::new(key)))?;
     assert_eq!(bystander.probe().await?.own.username, "bystander");
     let outcomes = [
         bystander.keys(&account.id).await.map(drop),
@@ -263,13 +305,13 @@ async fn who_has_no_rights_is_told_so(stage: Stage<Octopus>) -> anyhow::Result<(
 
 async fn a_key_of_another_account_is_not_revoked(stage: Stage<Octopus>) -> anyhow::Result<()> {
     let client = stage.client()?;
-    let (_, minted_a) = minted(&*client, "team-a.ci").await?;
+    let (a, minted_a) = minted(&*client, "team-a.ci").await?;
     let (b, _) = minted(&*client, "team-b.ci").await?;
     assert_eq!(
         label(&client.revoke(&b.id, &minted_a.key.id).await),
         "rejected"
     );
-    client.prove(&minted_a.value).await?;
+    client.prove(&a.id, &minted_a.value).await?;
     Ok(())
 }
 
@@ -331,10 +373,10 @@ async fn everything_works_under_a_directory(stage: Stage<Octopus>) -> anyhow::Re
     client.probe().await?;
     let (account, minted) = minted(&*client, "team-a.ci").await?;
     assert_eq!(
-        client.find_account("team-a.ci").await,
+        client.find_account(&AccountName::own("team-a.ci")).await,
         Ok(Some(account.clone()))
     );
-    assert_eq!(client.prove(&minted.value).await?.id, account.id);
+    assert_eq!(client.prove(&account.id, &minted.value).await?, account.id);
     client.revoke(&account.id, &minted.key.id).await?;
     assert!(client.keys(&account.id).await?.keys.is_empty());
     client.delete_account(&account.id).await?;

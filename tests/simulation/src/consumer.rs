@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use crate::effect::Process;
 use crate::manifests::{Address, key_of, previous_of};
 use crate::scene::Scene;
-use crate::wire::HOST;
+use crate::servers::proof;
 
 /// The name of every workload, as the doors see it.
 pub const CONSUMER: &str = "consumer";
@@ -111,10 +111,10 @@ fn wanted(scene: &Scene, namespace: &str, secret: &str) -> bool {
 
 /// What the server says to this key; `None` when it says nothing.
 pub(crate) async fn use_it(scene: &Scene, key: &str) -> Option<StatusCode> {
-    let request = Request::get(format!("https://{HOST}/api/users/me"))
-        .header("X-Octopus-ApiKey", key)
-        .body(Bytes::new())
-        .ok()?;
+    let (host, path, header) = proof(key);
+    let (name, value) = header.split_once(": ")?;
+    let request = Request::get(format!("https://{host}{path}"));
+    let request = request.header(name, value).body(Bytes::new()).ok()?;
     let wires = scene.wires(&Process::new(CONSUMER));
     wires.send(request).await.ok().map(|answer| answer.status())
 }

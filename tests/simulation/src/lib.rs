@@ -7,7 +7,7 @@
 //! | [`recorder`] [`effect`] [`script`] | the doors: effects, oracles, what a test may do to a request |
 //! | [`clock`] | time and chance |
 //! | [`world`] | one of each, and the processes that live in it |
-//! | [`scene`] [`manifests`] [`wire`] | a world with a deploy server, and the operator at work in it |
+//! | [`scene`] [`servers`] [`manifests`] [`wire`] | a world with deploy servers, and the operator at work in it |
 //! | [`schedule`] | an hour in which much goes wrong, drawn from a seed |
 //! | [`fleet`] | many keys on many accounts for many days |
 //! | [`life`] | a whole life of a key and its account, to be disturbed |
@@ -30,6 +30,7 @@ pub mod recorder;
 pub mod scene;
 pub mod schedule;
 pub mod script;
+pub mod servers;
 mod sign;
 pub mod wire;
 pub mod witness;

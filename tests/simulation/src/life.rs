@@ -58,11 +58,19 @@ pub enum Life {
     Garbled,
     /// The cluster is copied, and the copy is at work too; then it is torn down.
     Copied,
+    /// The server is StackStorm, which knows no accounts and no end of a key: the key is disabled, enabled
+    /// with other metadata, and replaced.
+    OnStackStorm,
+    /// The key on StackStorm is never replaced: the operator is its end.
+    FleetingOnStackStorm,
+    /// The server is Elasticsearch, where keys outlive their user: the key is given other rights and
+    /// replaced, and somebody makes one by hand that must end with the account.
+    OnElasticsearch,
 }
 
 impl Life {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::Plain,
         Self::Whole,
         Self::Rotating,
@@ -76,6 +84,9 @@ impl Life {
         Self::Fleeting,
         Self::Garbled,
         Self::Copied,
+        Self::OnStackStorm,
+        Self::FleetingOnStackStorm,
+        Self::OnElasticsearch,
     ];
 
     /// Lives it.
@@ -145,7 +156,7 @@ impl Life {
             }
             _ => {}
         }
-        let [credential, server] = self.connection(&scene.credential());
+        let [credential, server] = self.connection(scene);
         for manifest in [credential, server, self.account(), self.key()] {
             scene.apply(&manifest).await?;
         }
@@ -155,13 +166,32 @@ impl Life {
     }
 
     /// The connection and its credential.
-    fn connection(self, key: &str) -> [Value; 2] {
+    fn connection(self, scene: &Scene) -> [Value; 2] {
+        let (key, servers) = (scene.credential(), &scene.servers);
         let (credential, mut server) = match self {
             Self::Granted => (
-                manifests::cluster_credential(key),
+                manifests::cluster_credential(&key),
                 manifests::cluster_server(),
             ),
-            _ => (manifests::credential(key), manifests::server()),
+            Self::OnStackStorm | Self::FleetingOnStackStorm => {
+                let own = servers
+                    .stackstorm
+                    .look(|twin, _| twin.start().operator.clone());
+                let (name, password) = (&own.username, &own.password);
+                (
+                    manifests::password("stackstorm", name, password),
+                    manifests::stackstorm(),
+                )
+            }
+            Self::OnElasticsearch => {
+                let own = servers
+                    .elasticsearch
+                    .look(|twin, _| twin.start().operator.clone());
+                let (name, password) = (&own.username, &own.password);
+                let credential = manifests::password("elasticsearch", name, password);
+                (credential, manifests::elasticsearch())
+            }
+            _ => (manifests::credential(&key), manifests::server()),
         };
         server["spec"]["resync"] = json!("5m");
         [credential, server]
@@ -176,6 +206,14 @@ impl Life {
                 "deletionPolicy": "Disable",
             }),
             Self::Rotating => json!({"adopt": true}),
+            Self::OnStackStorm | Self::FleetingOnStackStorm => {
+                json!({"serverRef": {"name": "stackstorm"}})
+            }
+            Self::OnElasticsearch => json!({
+                "serverRef": {"name": "elasticsearch"},
+                // Whoever changes a key of somebody else acts as them.
+                "elasticsearch": {"roles": ["superuser"], "metadata": {"team": "a"}},
+            }),
             _ => json!({}),
         })
     }
@@ -188,12 +226,21 @@ impl Life {
                 "secret": {"adopt": true, "keepPrevious": true},
                 "restart": [{"kind": "Deployment", "name": WORKLOAD}],
             }),
-            Self::Fleeting => json!({"lifetime": "2h", "ttlAfterFinished": "1h"}),
+            Self::Fleeting | Self::FleetingOnStackStorm => {
+                json!({"lifetime": "2h", "ttlAfterFinished": "1h"})
+            }
+            Self::OnStackStorm => json!({"stackStorm": {"metadata": {"cost": 7}}}),
+            Self::OnElasticsearch => json!({
+                "elasticsearch": {
+                    "roleDescriptors": {"reads": {"cluster": ["monitor"]}},
+                    "metadata": {"cost": 7},
+                },
+            }),
             _ => json!({}),
         };
         let mut key = manifests::key(KEY, more);
         key["spec"]["rotation"] = match self {
-            Self::Fleeting => json!({"mode": "Never"}),
+            Self::Fleeting | Self::FleetingOnStackStorm => json!({"mode": "Never"}),
             _ => json!({"overlap": "6m"}),
         };
         key
@@ -212,7 +259,9 @@ impl Life {
             Self::Slotted => middle::rotate(scene).await?,
             Self::Garbled => middle::garble_and_mend(scene, &self.key()).await?,
             Self::Copied => middle::tear_a_copy_down(scene).await?,
-            Self::Fleeting => return middle::outlive(scene).await,
+            Self::OnStackStorm => middle::change_on_stackstorm(scene).await?,
+            Self::OnElasticsearch => middle::change_on_elasticsearch(scene).await?,
+            Self::Fleeting | Self::FleetingOnStackStorm => return middle::outlive(scene).await,
         }
         scene.until_ready(&Address::key(KEY), MENDED).await?;
         scene.run(SWEPT).await;
@@ -234,7 +283,7 @@ impl Life {
 
     /// Everything is deleted at once; nothing is left.
     async fn end(self, scene: &Scene) -> Result<()> {
-        let [credential, server] = self.connection("");
+        let [credential, server] = self.connection(scene);
         let mut all = vec![Address::key(KEY), Address::account("ci")];
         if self == Self::Granted {
             let loot = Address::of(&loot())?;
@@ -293,6 +342,13 @@ impl Life {
             _ => (None, "the account is left"),
         };
         ensure!(active == wanted, "{wrong}");
+        let users = scene.servers.elasticsearch.view();
+        ensure!(users.account(ACCOUNT).is_none(), "the user is left");
+        // Also one that somebody has made by hand ends with its user.
+        let mut outlived = users
+            .keys_of(ACCOUNT)
+            .filter(|key| key.invalidated.is_none());
+        ensure!(outlived.next().is_none(), "a key outlives its user");
         let credential = scene.get(&Address::of(&credential)?);
         let finalizers = &credential.context("the credential is gone")?["metadata"]["finalizers"];
         ensure!(finalizers.is_null(), "the credential is held: {finalizers}");

@@ -5,14 +5,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::wire::HOST;
+use crate::servers::{ELASTICSEARCH, OCTOPUS, STACKSTORM};
 
 /// The operator's own namespace.
 pub const OWN: &str = "apikey-operator";
 /// The namespace of a team.
 pub const TEAM: &str = "team-a";
-/// The entry of a Secret that holds the key.
-const ENTRY: &str = "OCTOPUS_API_KEY";
+/// The entries of a Secret that hold a key, of each kind of server.
+const ENTRIES: [&str; 3] = ["OCTOPUS_API_KEY", "ST2_API_KEY", "ELASTICSEARCH_API_KEY"];
 
 /// What is shown of the store when something is wrong.
 pub const SHOWN: [&str; 5] = [
@@ -187,8 +187,42 @@ pub fn server() -> Value {
         "metadata": {"name": "octopus", "namespace": TEAM},
         "spec": {
             "type": "Octopus",
-            "url": format!("https://{HOST}"),
+            "url": format!("https://{OCTOPUS}"),
             "auth": {"apiKey": {"secretRef": {"name": "octopus-credential", "key": "key"}}},
+        },
+    })
+}
+
+/// The Secret with a user name and a password for another kind of server, offered.
+pub fn password(server: &str, username: &str, password: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {
+            "name": format!("{server}-credential"), "namespace": TEAM,
+            "labels": {"apikeys.dev/credential": "true"},
+        },
+        "data": {"username": encoded(username), "password": encoded(password)},
+    })
+}
+
+/// The team's connection to StackStorm.
+pub fn stackstorm() -> Value {
+    by_password("stackstorm", "StackStorm", STACKSTORM)
+}
+
+/// The team's connection to Elasticsearch.
+pub fn elasticsearch() -> Value {
+    by_password("elasticsearch", "Elasticsearch", ELASTICSEARCH)
+}
+
+fn by_password(name: &str, type_: &str, host: &str) -> Value {
+    json!({
+        "apiVersion": "apikeys.dev/v1alpha1", "kind": "DeployServer",
+        "metadata": {"name": name, "namespace": TEAM},
+        "spec": {
+            "type": type_,
+            "url": format!("https://{host}"),
+            "auth": {"basic": {"secretRef": {"name": format!("{name}-credential")}}},
         },
     })
 }
@@ -265,15 +299,19 @@ pub fn deployment(name: &str) -> Value {
 
 /// The value of the key that a Secret holds.
 pub fn key_of(secret: &Value) -> Option<String> {
-    let value = STANDARD.decode(secret["data"][ENTRY].as_str()?).ok()?;
-    String::from_utf8(value).ok()
+    entry(secret, ENTRIES.into_iter().map(str::to_owned))
 }
 
 /// The value of the replaced key that a Secret keeps.
 pub fn previous_of(secret: &Value) -> Option<String> {
-    let entry = format!("PREVIOUS_{ENTRY}");
-    let value = STANDARD.decode(secret["data"][entry].as_str()?).ok()?;
-    String::from_utf8(value).ok()
+    let names = ENTRIES.into_iter().map(|name| format!("PREVIOUS_{name}"));
+    entry(secret, names)
+}
+
+/// The first of these entries that a Secret has.
+fn entry(secret: &Value, mut names: impl Iterator<Item = String>) -> Option<String> {
+    let value = names.find_map(|name| secret["data"][name].as_str())?;
+    String::from_utf8(STANDARD.decode(value).ok()?).ok()
 }
 
 /// A text as a Secret's data has it.

@@ -23,7 +23,6 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use apikey_operator::api::all_crds;
-use apikey_operator::clock::Clock as _;
 use apikey_operator::metrics::Metrics;
 use kube::Client;
 use testbed::twins::Door as Way;
@@ -33,6 +32,7 @@ use self::programs::Program;
 use crate::effect::{Door, Process};
 use crate::kubernetes::{Kind, Snapshot, Store};
 use crate::manifests;
+use crate::servers::Servers;
 use crate::wire::Overheard;
 use crate::witness::Witness;
 use crate::world::World;
@@ -55,7 +55,9 @@ const SERVER_AWAY: Duration = Duration::from_millis(15);
 pub struct Scene {
     /// Clock, Kubernetes API and recorder.
     pub world: World,
-    /// The deploy server.
+    /// The deploy servers.
+    pub servers: Servers,
+    /// The one of Octopus Deploy, to which all leads that says nothing else.
     pub twin: Way<Octopus>,
     /// Who looks after every effect whether all is well.
     pub witness: Witness,
@@ -114,11 +116,9 @@ impl Scene {
     /// When a definition makes no sense.
     pub async fn with(config: Config) -> Result<Self> {
         let world = World::new()?;
-        let clock = world.clock.clone();
-        let twin = Way::new(Octopus::new(&config), move || clock.now());
         let overheard = Overheard::default();
-        overheard.add(&twin.look(|twin, _| twin.start().operator.key.clone()));
-        let scene = Self::over(world, twin, overheard)?;
+        let servers = Servers::new(&world.clock, &config, &overheard);
+        let scene = Self::over(world, servers, overheard)?;
         scene.apply(&manifests::namespace(manifests::OWN)).await?;
         scene.apply(&manifests::namespace(manifests::TEAM)).await?;
         Ok(scene)
@@ -131,7 +131,7 @@ impl Scene {
     /// When a definition makes no sense.
     pub fn copy(&self) -> Result<Self> {
         let world = self.world.beside()?;
-        let copy = Self::over(world, self.twin.clone(), self.overheard.clone())?;
+        let copy = Self::over(world, self.servers.clone(), self.overheard.clone())?;
         let objects = self.world.api.store(|store| store.snapshot());
         copy.world.api.store(|store| {
             store.restore(&objects);
@@ -154,7 +154,7 @@ impl Scene {
     }
 
     /// An empty cluster with the operator's kinds.
-    fn over(world: World, twin: Way<Octopus>, overheard: Overheard) -> Result<Self> {
+    fn over(world: World, servers: Servers, overheard: Overheard) -> Result<Self> {
         let kinds = kinds()?;
         world.api.store(|store| {
             for kind in kinds {
@@ -166,11 +166,12 @@ impl Scene {
             Door::Kubernetes => KUBERNETES_AWAY,
             Door::Server(_) => SERVER_AWAY,
         });
-        let witness = Witness::new(&world, &twin, &overheard);
+        let witness = Witness::new(&world, &servers, &overheard);
         let person = world.client(&Process::new(PERSON));
         Ok(Self {
             world,
-            twin,
+            twin: servers.octopus.clone(),
+            servers,
             witness,
             metrics: Metrics::new(),
             overheard,

@@ -179,11 +179,18 @@ async fn ready(process: &Process, folder: &Path, options: &Options) -> Result<St
             let Some(url) = address(&ports) else {
                 continue;
             };
-            let said = async |path: &str| {
-                let ask = client.get(format!("{url}{path}"));
+            let sent = async |ask: reqwest::RequestBuilder| {
                 let ask = ask.basic_auth("elastic", Some(&options.password));
                 let said = ask.send().await?.error_for_status()?;
                 said.text().await
+            };
+            let said = async |path: &str| sent(client.get(format!("{url}{path}"))).await;
+            // The index of users comes about with the first of them.
+            let one = format!("{url}/_security/user/first?refresh=true");
+            let made = async || {
+                let user = r#"{"password": "first-of-all", "roles": []}"#;
+                let made = client.put(&one).header("content-type", "application/json");
+                sent(made.body(user)).await.is_ok() && sent(client.delete(&one)).await.is_ok()
             };
             // The licence comes a moment after the rest.
             let license = format!("\"{}\"", options.license.name());
@@ -191,6 +198,7 @@ async fn ready(process: &Process, folder: &Path, options: &Options) -> Result<St
                 && said("/_license")
                     .await
                     .is_ok_and(|text| text.contains(&license))
+                && made().await
             {
                 return url;
             }

@@ -7,7 +7,10 @@ fn an_account_is_created_only_after_its_free_name_is_recorded() {
     let first = seen(&json("{}"));
     assert_eq!(
         plan(&first).step,
-        Step::Find(Lookup::Name("team-a.ci".to_owned()))
+        Step::Find(Lookup::Name(AccountName {
+            username: "team-a.ci".to_owned(),
+            realm: None
+        }))
     );
 
     let absent = fold(first, &Step::Idle, Done::Found(Remote::Absent));

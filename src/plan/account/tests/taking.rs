@@ -102,7 +102,7 @@ fn an_account_that_was_there_before_is_taken_only_by_adopt() {
         assert_eq!(plan(&going).step, Step::Close, "{how}");
         // Of a server that does not tell, nothing is known.
         let mut silent = older.clone();
-        silent.made_at = None;
+        silent.origin = Origin::Untold;
         assert_eq!(
             exists(&forge(how, "{}").found(silent)),
             how == "id",

@@ -11,7 +11,8 @@ use crate::plan::key::{
 };
 use crate::plan::marker::{Installation, Marker, NamespaceHash};
 use crate::plan::port::{
-    Ability, AccountId, Expiry, KeyId, List, RemoteKey, ServerIdentity, Value,
+    Ability, AccountId, Accounts, Activity, Afterlife, Expiry, KeyId, List, Listing, RemoteKey,
+    ServerIdentity, Value, Wish,
 };
 use crate::plan::record::{Intent, Nonce, Retiring, Serial, Uid};
 use crate::plan::rotation::Bounds;
@@ -73,6 +74,9 @@ pub(super) fn text(n: u8) -> String {
 pub(super) fn remote(n: u8, created_at: Timestamp) -> RemoteKey {
     RemoteKey {
         id: id(n),
+        account: AccountId::new("Users-7"),
+        activity: Activity::Enabled,
+        extras: None,
         text: text(n),
         created_at,
         expires_at: Some(created_at + days(30)),
@@ -124,9 +128,14 @@ pub(super) fn base() -> Base {
         server: Ok(Reach {
             identity: ServerIdentity::new("server"),
             ability: Ability {
+                server: "Octopus Deploy",
                 value: Value::ServerMade,
                 expiry: Expiry::Native,
-                marker_chars: 200,
+                accounts: Accounts::Kept,
+                afterlife: Afterlife::KeysDie,
+                listing: Listing::Account,
+                wishes: &[Wish::Profile, Wish::Teams, Wish::Logins],
+                text_chars: 200,
                 username_chars: 50,
                 entries: &[],
             },
@@ -362,6 +371,7 @@ pub(super) fn word(step: &Step) -> String {
         Step::Publish(publication) => format!("Publish {}", publication.published.id),
         Step::Record(_) => "Record".to_owned(),
         Step::Revoke { id, why } => format!("Revoke {id} {why:?}"),
+        Step::Adjust { id, .. } => format!("Adjust {id}"),
         Step::Amend(amendment) => format!("{amendment:?}"),
         Step::Retain(ids) => {
             let ids: Vec<_> = ids.iter().map(KeyId::as_str).collect();

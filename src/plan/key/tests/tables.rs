@@ -8,6 +8,7 @@ mod living;
 mod passes;
 mod replaced;
 mod rotation;
+mod servers;
 
 use jiff::SignedDuration;
 

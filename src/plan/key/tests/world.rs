@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::build::*;
 use super::oracle::Oracle;
 use crate::plan::key::{Dress, Finalizer, Held, Object, Owner, Publication, Secret, Values};
-use crate::plan::port::{KeyId, List, NewKey, Order, RemoteKey};
+use crate::plan::port::{AccountId, Activity, KeyId, List, NewKey, Order, RemoteKey};
 use crate::plan::record::Nonce;
 use crate::plan::sweep::Attempts;
 
@@ -87,6 +87,9 @@ impl World {
         let foreign = |id: &str, text: String| ServerKey {
             remote: RemoteKey {
                 id: KeyId::new(id),
+                account: AccountId::new("Users-7"),
+                activity: Activity::Enabled,
+                extras: None,
                 text,
                 created_at: start() - days(100),
                 expires_at: None,
@@ -276,6 +279,9 @@ impl World {
         let made = self.keys.len() - 2;
         let remote = RemoteKey {
             id: KeyId::new(format!("k{made}")),
+            account: AccountId::new("Users-7"),
+            activity: Activity::Enabled,
+            extras: None,
             text: order.text.clone(),
             created_at: self.now,
             expires_at: Some(order.expires_at),

@@ -1,11 +1,12 @@
 //! What befalls a key in the middle of a life, and what people do then.
 
 use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
 use serde_json::{Value, json};
 use testbed::twins::octopus::Change;
 
 use super::{ACCOUNT, KEY, MENDED, MINUTE, SWEPT};
-use crate::manifests::{Address, TEAM};
+use crate::manifests::{self, Address, TEAM};
 use crate::scene::Scene;
 
 /// The key is revoked, and comes back as another one.
@@ -52,6 +53,77 @@ async fn replaced(scene: &Scene, old: Option<String>) -> Result<()> {
         now.is_some() && now != old
     };
     scene.until("another key", MENDED, another).await?;
+    Ok(())
+}
+
+/// The key is disabled, enabled again with other metadata, and replaced.
+pub(super) async fn change_on_stackstorm(scene: &Scene) -> Result<()> {
+    let address = Address::key(KEY);
+    scene.until_ready(&address, MENDED).await?;
+    let first = held(scene);
+    let disabled = json!({"spec": {"stackStorm": {"enabled": false}}});
+    scene.patch(&address, disabled).await?;
+    if let Some(first) = &first {
+        // It is not taken, as its owner wants it.
+        scene.witness.outside(first);
+    }
+    let ended = |scene: &Scene| scene.living().is_empty();
+    scene.until("it is disabled", MENDED, ended).await?;
+    let enabled = json!({"spec": {"stackStorm": {"enabled": true, "metadata": {"cost": 8}}}});
+    scene.patch(&address, enabled).await?;
+    let changed = |scene: &Scene| {
+        let keys = scene.servers.stackstorm.view().keys;
+        let mut keys = keys.iter().filter(|key| Some(&key.id) == first.as_ref());
+        keys.any(|key| key.enabled && key.metadata["cost"] == 8)
+    };
+    scene
+        .until("it is changed in place", MENDED, changed)
+        .await?;
+    rotate(scene).await
+}
+
+/// The key is given other rights and metadata, a key is made by hand, and ours is replaced.
+pub(super) async fn change_on_elasticsearch(scene: &Scene) -> Result<()> {
+    let address = Address::key(KEY);
+    scene.until_ready(&address, MENDED).await?;
+    let first = held(scene);
+    let wish = json!({"spec": {"elasticsearch": {
+        "metadata": {"cost": 8},
+        "roleDescriptors": {"reads": {"cluster": ["manage"]}},
+    }}});
+    scene.patch(&address, wish).await?;
+    let changed = |scene: &Scene| {
+        let keys = scene.servers.elasticsearch.view().keys;
+        let mut keys = keys.iter().filter(|key| Some(&key.id) == first.as_ref());
+        keys.any(|key| key.metadata["cost"] == 8)
+    };
+    scene
+        .until("it is changed in place", MENDED, changed)
+        .await?;
+    by_hand(scene).await?;
+    rotate(scene).await
+}
+
+/// Somebody makes a key of the account, which nobody knows of but the server.
+async fn by_hand(scene: &Scene) -> Result<()> {
+    let way = &scene.servers.elasticsearch;
+    let own = way.look(|twin, _| twin.start().admin.clone());
+    let basic = manifests::encoded(&format!("{}:{}", own.username, own.password));
+    let body = json!({
+        "grant_type": "password", "username": own.username, "password": own.password,
+        "run_as": ACCOUNT, "api_key": {"name": "made by hand"},
+    });
+    let request = http::Request::post("/_security/api_key/grant")
+        .header("Authorization", format!("Basic {basic}"))
+        .header("Content-Type", "application/json")
+        .body(Bytes::from(body.to_string()))?;
+    let answer = way.send(request).await?;
+    ensure!(answer.status().is_success(), "{}", answer.status());
+    let made: Value = serde_json::from_slice(answer.body())?;
+    // It ends with its user.
+    scene
+        .witness
+        .outside(made["id"].as_str().unwrap_or_default());
     Ok(())
 }
 

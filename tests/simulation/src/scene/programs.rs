@@ -155,12 +155,12 @@ impl Scene {
         }
     }
 
-    /// The wires of a process to the deploy server.
+    /// The wires of a process to the deploy servers.
     pub fn wires(&self, process: &Process) -> Wires {
         Wires {
             process: process.clone(),
             recorder: self.world.recorder.clone(),
-            twin: self.twin.clone(),
+            servers: self.servers.clone(),
             overheard: self.overheard.clone(),
         }
     }

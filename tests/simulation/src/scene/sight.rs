@@ -53,7 +53,7 @@ impl Scene {
     /// The keys on the server that carry a token of this installation and live.
     pub fn living(&self) -> Vec<octopus::KeyView> {
         let ours = format!("ako1.{INSTALLATION}.");
-        let mut keys = self.twin.view().keys;
+        let mut keys = self.servers.keys();
         keys.retain(|key| key.purpose.contains(&ours) && key.life == octopus::Life::Alive);
         keys
     }
@@ -62,7 +62,7 @@ impl Scene {
     pub fn published(&self, namespace: &str, secret: &str) -> Option<octopus::KeyView> {
         let secret = self.get(&Address::secret(namespace, secret))?;
         let value = manifests::key_of(&secret)?;
-        self.twin.look(|twin, now| twin.whose(now, &value))
+        self.servers.whose(&value)
     }
 
     /// What time it is.

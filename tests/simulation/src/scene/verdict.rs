@@ -72,8 +72,8 @@ impl Scene {
         for effect in self.world.recorder.effects() {
             let _ = writeln!(text, "  {effect}");
         }
-        text.push_str("keys on the server:\n");
-        for key in self.twin.view().keys {
+        text.push_str("keys on the servers:\n");
+        for key in self.servers.keys() {
             let _ = writeln!(
                 text,
                 "  {} of {} {:?} made {} ends {:?}: {}",

@@ -21,8 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use apikey_operator::clock::Clock as _;
 use apikey_operator::plan::marker::{self, Marker};
 use jiff::{SignedDuration, Timestamp};
-use testbed::twins::Door as Way;
-use testbed::twins::octopus::{KeyView, Octopus};
+use testbed::twins::octopus::KeyView;
 
 use self::texts::Forms;
 use crate::clock::SimulatedClock;
@@ -30,6 +29,7 @@ use crate::effect::Effect;
 use crate::kubernetes::{ApiServer, Change};
 use crate::recorder::Recorder;
 use crate::scene::INSTALLATION;
+use crate::servers::Servers;
 use crate::wire::Overheard;
 use crate::world::World;
 
@@ -47,7 +47,7 @@ const PARDON: SignedDuration = SignedDuration::from_mins(20);
 #[derive(Clone)]
 pub struct Witness {
     api: ApiServer,
-    twin: Way<Octopus>,
+    servers: Servers,
     clock: SimulatedClock,
     recorder: Recorder,
     overheard: Overheard,
@@ -157,10 +157,10 @@ impl Look<'_> {
 
 impl Witness {
     /// A witness who looks after every effect from now on.
-    pub(crate) fn new(world: &World, twin: &Way<Octopus>, overheard: &Overheard) -> Self {
+    pub(crate) fn new(world: &World, servers: &Servers, overheard: &Overheard) -> Self {
         let witness = Self {
             api: world.api.clone(),
-            twin: twin.clone(),
+            servers: servers.clone(),
             clock: world.clock.clone(),
             recorder: world.recorder.clone(),
             overheard: overheard.clone(),
@@ -192,16 +192,13 @@ impl Witness {
             changes,
             wrong: Vec::new(),
         };
-        let whole = self.twin.view();
-        let view = &whole.keys;
+        let view = &self.servers.keys();
         memory.meet(view);
         memory.objects(&mut look);
-        memory.secrets(&mut look, |value| {
-            self.twin.look(|twin, now| twin.whose(now, value))
-        });
+        memory.secrets(&mut look, |value| self.servers.whose(value));
         memory.slots(&look);
         memory.keys(&mut look, view);
-        memory.ready(&mut look, &whole);
+        memory.ready(&mut look, &self.servers);
         memory.idle(&look);
         memory.published(&mut look);
         memory.kept(&mut look);

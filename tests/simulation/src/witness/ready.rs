@@ -2,18 +2,18 @@
 
 use jiff::SignedDuration;
 use serde_json::Value;
-use testbed::twins::octopus::View;
 
 use super::objects::{is_operators, text};
 use super::{Look, Memory};
 use crate::kubernetes::Change;
+use crate::servers::Servers;
 
 /// A status that was written down in good faith may land so much later.
 const LATE: SignedDuration = SignedDuration::from_mins(3);
 
 impl Memory {
     /// Looks at each ApiKey of which an operator has just said that it is Ready.
-    pub(super) fn ready(&self, look: &mut Look<'_>, view: &View) {
+    pub(super) fn ready(&self, look: &mut Look<'_>, servers: &Servers) {
         let says = look
             .effect
             .is_some_and(|effect| effect.call.path.ends_with("/status"));
@@ -22,7 +22,9 @@ impl Memory {
             if change.key.resource != "apikeys.apikeys.dev" || !is_operators(look, &change) {
                 continue;
             }
-            if let Some(why) = said.and_then(|object| self.not_ready(look, &change, object, view)) {
+            if let Some(why) =
+                said.and_then(|object| self.not_ready(look, &change, object, servers))
+            {
                 look.wrong(format!("{} is not Ready: {why}", change.key.name));
             }
         }
@@ -33,7 +35,7 @@ impl Memory {
         look: &Look<'_>,
         change: &Change,
         object: &Value,
-        view: &View,
+        servers: &Servers,
     ) -> Option<String> {
         let uid = text(&object["metadata"]["uid"]);
         let of_late = look.now - LATE;
@@ -57,9 +59,8 @@ impl Memory {
             .accounts
             .get(&(change.key.namespace.clone(), account))?;
         // One that was renamed or deleted on the server is told of elsewhere.
-        let declared = view.account(account)?;
-        (declared.id != key.view.owner)
-            .then(|| format!("{} is of {}, not of {account}", held.key, key.view.owner))
+        let declared = servers.is_of(&key.view, account)?;
+        (!declared).then(|| format!("{} is of {}, not of {account}", held.key, key.view.owner))
     }
 
     /// Takes note of the name that a ServiceAccount gives its account on the server.

@@ -82,10 +82,10 @@ fn a_first_key() {
             "-Ready:Invalid +Stalled:Invalid",
         ),
         (
-            "not supported yet",
+            "what this kind of server has not",
             seen_with(r#""stackStorm": {"metadata": {"a": "b"}}"#),
             "Record",
-            "-Ready:NotSupportedYet +Stalled:NotSupportedYet",
+            "-Ready:Invalid +Stalled:Invalid",
         ),
         (
             "a template that does not render",

@@ -51,9 +51,12 @@ pub(super) fn expiration(text: &str) -> Result<SignedDuration, Cause> {
 
 fn whole(count: i64, nanos: i64) -> SignedDuration {
     let longest = SignedDuration::from_hours(24 * LONGEST_DAYS);
-    let units = i32::try_from(count).ok();
-    let exact = units.and_then(|units| SignedDuration::from_nanos(nanos).checked_mul(units));
-    exact.unwrap_or(longest).min(longest)
+    let seconds = i128::from(count) * i128::from(nanos) / 1_000_000_000;
+    let rest = i128::from(count) * i128::from(nanos) % 1_000_000_000;
+    match (i64::try_from(seconds), i32::try_from(rest)) {
+        (Ok(seconds), Ok(rest)) => SignedDuration::new(seconds, rest).min(longest),
+        _ => longest,
+    }
 }
 
 fn unfit(text: &str, why: &str) -> Cause {

@@ -7,7 +7,8 @@
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_TYPE, HeaderName, ORIGIN,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_TYPE, DATE, HeaderName,
+    ORIGIN,
 };
 use http::{HeaderValue, Response, StatusCode};
 use jiff::Timestamp;
@@ -172,7 +173,9 @@ pub(super) fn dress(response: &mut Response<Bytes>, call: &Call, request_id: &st
     let asked = call.header(ORIGIN.as_str());
     let known = ORIGINS.iter().find(|origin| Some(**origin) == asked);
     let origin = known.unwrap_or(&ORIGINS[0]);
+    let date = call.now.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
     for (name, value) in [
+        (DATE, date.as_str()),
         (ACCESS_CONTROL_ALLOW_ORIGIN, *origin),
         (ACCESS_CONTROL_ALLOW_METHODS, "GET,POST,PUT,DELETE,OPTIONS"),
         (

@@ -1,0 +1,126 @@
+//! What a key has on its server besides its value, where the server keeps it: fields that tell of us,
+//! metadata, role descriptors, and whether it works. A change in the manifest goes to the living key.
+
+use super::keys::{self, current, list};
+use super::{Freshness, Object, Seen, Step};
+use crate::api::conditions::Reason;
+use crate::api::{ApiKeySpec, FreeForm};
+use crate::plan::Stop;
+use crate::plan::port::{Ability, Activity, Change, Extras, RemoteKey, Wish};
+use crate::plan::rotation::after;
+
+/// The name in a key's metadata under which we keep what is ours.
+const OURS: &str = "apikeys.dev";
+
+/// What this manifest asks for besides the key itself.
+pub(super) fn extras(spec: &ApiKeySpec) -> Extras {
+    let stack_storm = spec.stack_storm.iter().map(|key| &key.metadata);
+    let elasticsearch = spec.elasticsearch.iter().map(|key| &key.metadata);
+    let roles = spec.elasticsearch.as_ref().map(|key| &key.role_descriptors);
+    Extras {
+        metadata: stack_storm
+            .chain(elasticsearch)
+            .next()
+            .cloned()
+            .unwrap_or_default(),
+        role_descriptors: roles.cloned().unwrap_or_default(),
+    }
+}
+
+/// What the text of a key says, as fields.
+pub(super) fn notes(object: &Object) -> Vec<(&'static str, String)> {
+    let home = format!("{}/{}", object.namespace, object.name);
+    [
+        ("purpose", object.spec.purpose.clone()),
+        ("onBehalfOf", object.spec.on_behalf_of.clone()),
+        ("requestedBy", object.requested_by.clone()),
+        ("apiKey", Some(home)),
+    ]
+    .into_iter()
+    .filter_map(|(name, text)| Some((name, text?)))
+    .collect()
+}
+
+/// What the manifest asks for that no server of this kind can do.
+pub(super) fn unfit(spec: &ApiKeySpec, ability: &Ability) -> Result<(), Stop> {
+    let asked = [
+        (
+            spec.stack_storm.is_some(),
+            Wish::StackStormKey,
+            "spec.stackStorm",
+        ),
+        (
+            spec.elasticsearch.is_some(),
+            Wish::ElasticsearchKey,
+            "spec.elasticsearch",
+        ),
+    ];
+    ability.refuse(asked)?;
+    for (metadata, reserved) in [
+        (spec.stack_storm.as_ref().map(|key| &key.metadata), '$'),
+        (spec.elasticsearch.as_ref().map(|key| &key.metadata), '_'),
+    ] {
+        let names = metadata.into_iter().flat_map(FreeForm::names);
+        let taken = |name: &&String| name.starts_with(reserved) || name.as_str() == OURS;
+        if let Some(name) = names.filter(taken).next() {
+            return Err(Stop::new(
+                Reason::Invalid,
+                format!(
+                    "The name {name} in the metadata is reserved, as all that begin with {reserved} and {OURS} are. Choose another one."
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Changes the living key where the manifest asks for something else than the server shows.
+pub(super) fn adjust(seen: &Seen) -> Option<Step> {
+    let ability = &seen.base.server.as_ref().ok()?.ability;
+    let may = [Wish::StackStormKey, Wish::ElasticsearchKey];
+    let may = may.iter().any(|wish| ability.wishes.contains(wish));
+    let spec = &seen.object.spec;
+    if !may || spec.suspend || unfit(spec, ability).is_err() {
+        return None;
+    }
+    let key = current(seen)?;
+    let Some(shown) = list(seen).and_then(|list| list.keys.iter().find(|shown| shown.id == key.id))
+    else {
+        // The manifest has changed since anybody looked: what the key has is to be seen first.
+        let newer_than = after(key.created_at, keys::SHOWN_WITHIN);
+        let changed = seen.object.status.observed_generation != seen.object.generation;
+        let may_look = changed && !seen.pass.blind && seen.now > newer_than;
+        return may_look.then_some(Step::Look { newer_than });
+    };
+    let wanted = wanted(seen, shown);
+    if shown.extras == wanted.extras.digest() && shown.activity == wanted.activity {
+        return None;
+    }
+    Some(match seen.freshness {
+        Freshness::Cached => Step::Refresh,
+        Freshness::Live => Step::Adjust {
+            id: key.id.clone(),
+            change: Box::new(wanted),
+        },
+    })
+}
+
+/// What the living key shall have.
+fn wanted(seen: &Seen, shown: &RemoteKey) -> Change {
+    let disabled = seen
+        .object
+        .spec
+        .stack_storm
+        .as_ref()
+        .is_some_and(|key| !key.enabled);
+    Change {
+        text: shown.text.clone(),
+        notes: notes(&seen.object),
+        extras: extras(&seen.object.spec),
+        activity: if disabled {
+            Activity::Disabled
+        } else {
+            Activity::Enabled
+        },
+    }
+}
