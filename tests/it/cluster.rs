@@ -172,9 +172,26 @@ const TABLES: [Table; 4] = [
     ),
 ];
 
+/// What is played on a stage of its own, and asked for as rows are.
+const STAGES: [&str; 6] = [
+    "objects_that_do_not_parse",
+    "restart",
+    "kills",
+    "replicas",
+    "any_host_but_the_api_server",
+    "rotations",
+];
+
 /// The rung.
 pub(crate) fn rung(stages: &Stages) -> Rung {
     let rung = Rung::new("cluster")
+        .test("every_row_that_is_asked_for_is_there", async |_| {
+            let mut all = TABLES.iter().flat_map(|(_, groups)| groups.iter());
+            let there = all.any(|rows| rows().iter().any(|row| is_asked_for(&row.name)));
+            let there = there || STAGES.into_iter().any(is_asked_for);
+            ensure!(there, "there is no row with this in its name");
+            Ok(())
+        })
         .test("rotations", rotations::play)
         .test("alone", alone::play);
     let tables = TABLES.iter().enumerate();

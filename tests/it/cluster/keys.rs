@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use apikey_operator::api::conditions::Reason;
+use apikey_operator::clock::{Clock as _, SystemClock};
 use testbed::twins::octopus::Change;
 
 use super::case::{Case, Key, Sealed};
@@ -291,6 +292,8 @@ async fn workloads_are_restarted(case: Arc<Case>) -> Result<()> {
     let key = case.key(&format!("restart: [{list}]"));
     case.apply(&[credential, server, account, key]).await?;
     case.healed(1).await?;
+    // Kubernetes writes whole seconds.
+    let before = SystemClock.now() - jiff::SignedDuration::from_secs(1);
     case.annotate(Key("ci"), &[("apikeys.dev/rotate", Some("now"))])
         .await?;
     let patience = std::time::Duration::from_secs(180);
@@ -310,10 +313,7 @@ async fn workloads_are_restarted(case: Arc<Case>) -> Result<()> {
             &format!("--output=jsonpath={date}"),
         ];
         let date: jiff::Timestamp = case.kubectl(&read, "").await?.parse()?;
-        ensure!(
-            date.duration_since(jiff::Timestamp::UNIX_EPOCH)
-                .is_positive()
-        );
+        ensure!(date > before, "{kind} was restarted at {date}");
     }
     case.told(
         Key("ci"),

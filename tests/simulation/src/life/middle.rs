@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use serde_json::{Value, json};
-use testbed::twins::octopus::Change;
+use testbed::twins::octopus::{Change, KeyView};
 
 use super::{ACCOUNT, KEY, MENDED, MINUTE, SWEPT};
 use crate::manifests::{self, Address, TEAM};
@@ -67,8 +67,9 @@ pub(super) async fn change_on_stackstorm(scene: &Scene) -> Result<()> {
         // It is not taken, as its owner wants it.
         scene.witness.outside(first);
     }
-    let ended = |scene: &Scene| scene.living().is_empty();
-    scene.until("it is disabled", MENDED, ended).await?;
+    let works = |key: &KeyView| Some(&key.id) == first.as_ref();
+    let disabled = |scene: &Scene| !scene.living().iter().any(works);
+    scene.until("it is disabled", MENDED, disabled).await?;
     let enabled = json!({"spec": {"stackStorm": {"enabled": true, "metadata": {"cost": 8}}}});
     scene.patch(&address, enabled).await?;
     let changed = |scene: &Scene| {
