@@ -9,6 +9,7 @@
 //! | `making` `rotating` `bounds` `ending` | a key from its manifest to its end |
 //! | `secrets` `restarting` | what is done with its Secret and its workloads |
 //! | `accounts` `drift` `foreign` `copies` | accounts, what others change, keys of nobody, clusters put back or copied |
+//! | `servers` | what each kind of server must show, and what only some have |
 //! | `trouble` `enduring` | what stands against a key, and what must not |
 //! | `leading` | two operators of which one leads |
 //! | `counting` `cost` | what the operator counts, and what it costs |
@@ -27,6 +28,7 @@ mod making;
 mod restarting;
 mod rotating;
 mod secrets;
+mod servers;
 mod trouble;
 
 use crate::ladder::Rung;
@@ -58,6 +60,7 @@ pub(crate) fn rung() -> Rung {
         trouble::tests(),
         counting::tests(),
         leading::tests(),
+        servers::tests(),
     ];
     let tests = tests.into_iter().flatten();
     tests.fold(Rung::new("life"), |rung, (name, body)| {

@@ -1,10 +1,12 @@
 //! What a key has on its server besides its value, where the server keeps it: fields that tell of us,
 //! metadata, role descriptors, and whether it works. A change in the manifest goes to the living key.
 
-use super::keys::{self, current, list};
+use jiff::SignedDuration;
+
+use super::keys::{current, list};
 use super::{Freshness, Object, Seen, Step};
 use crate::api::conditions::Reason;
-use crate::api::{ApiKeySpec, FreeForm};
+use crate::api::{ApiKeySpec, CurrentKey, FreeForm};
 use crate::plan::Stop;
 use crate::plan::port::{Ability, Activity, Change, Extras, RemoteKey, Wish};
 use crate::plan::rotation::after;
@@ -86,10 +88,14 @@ pub(super) fn adjust(seen: &Seen) -> Option<Step> {
     let key = current(seen)?;
     let Some(shown) = list(seen).and_then(|list| list.keys.iter().find(|shown| shown.id == key.id))
     else {
-        // The manifest has changed since anybody looked: what the key has is to be seen first.
-        let newer_than = after(key.created_at, keys::SHOWN_WITHIN);
-        let changed = seen.object.status.observed_generation != seen.object.generation;
-        let may_look = changed && !seen.pass.blind && seen.now > newer_than;
+        // The manifest has changed since the key was made: what the key has is to be seen first.
+        let status = &seen.object.status;
+        let known = |current: &CurrentKey| current.id == key.id.as_str();
+        let mirrored = status.current.as_ref().is_some_and(known);
+        let changed = mirrored && status.observed_generation != seen.object.generation;
+        let looked = list(seen).is_some_and(|list| list.began >= seen.pass.began);
+        let newer_than = after(seen.pass.began, -SignedDuration::from_millis(1));
+        let may_look = changed && !seen.pass.blind && !looked;
         return may_look.then_some(Step::Look { newer_than });
     };
     let wanted = wanted(seen, shown);

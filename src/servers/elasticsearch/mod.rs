@@ -159,10 +159,14 @@ impl Server for Elasticsearch {
     }
 
     async fn account(&self, id: &AccountId) -> Result<RemoteAccount, Fault> {
-        within(CALL, async {
-            self.user(Named::of(id)?).await?.ok_or(Fault::NotFound)
-        })
-        .await
+        let found = async {
+            let named = Named::of(id)?;
+            if self.is_own(named).await? {
+                return self.myself().await;
+            }
+            self.user(named).await?.ok_or(Fault::NotFound)
+        };
+        within(CALL, found).await
     }
 
     async fn create_account(&self, draft: &AccountDraft) -> Result<RemoteAccount, Fault> {

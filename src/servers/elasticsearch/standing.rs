@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::wire::{Privileges, Root, Who};
 use super::{Elasticsearch, Named};
-use crate::plan::port::{Fault, KeyExpiry, Own, Probe, ServerIdentity, Witness};
+use crate::plan::port::{Fault, KeyExpiry, Own, Probe, RemoteAccount, ServerIdentity, Witness};
 use crate::servers::Credential;
 use crate::servers::http::{Answer, Route, on_the_way};
 
@@ -49,6 +49,13 @@ impl Elasticsearch {
         let (identity, ..) = self.root().await?;
         let own = Some(id);
         Ok(Witness { identity, own })
+    }
+
+    /// The account behind our own credential, which anybody may ask about.
+    pub(super) async fn myself(&self) -> Result<RemoteAccount, Fault> {
+        let who = self.who().await?;
+        let own = who.own();
+        Ok(who.profile.account(own.id, own.username))
     }
 
     /// As whom our credential is taken.

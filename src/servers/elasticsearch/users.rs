@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use http::Method;
 use serde_json::{Map, Value, json};
 
-use super::wire::{Done, Found, User};
+use super::wire::{Done, Found, Profile, User};
 use super::{Elasticsearch, NATIVE, Named};
 use crate::api::FreeForm;
 use crate::plan::port::{AccountDraft, AccountId, Activity, Fault, Nature, Origin, RemoteAccount};
@@ -71,7 +71,7 @@ impl Elasticsearch {
         let named = kept(id)?;
         let there = self.raw(named.username).await?.ok_or(Fault::NotFound)?;
         there.changeable()?;
-        self.put(named.username, declared(draft, there.metadata))
+        self.put(named.username, declared(draft, there.profile.metadata))
             .await?;
         let now = self.raw(named.username).await?.ok_or(Fault::NotFound)?;
         Ok(now.account(named.id()))
@@ -162,8 +162,23 @@ fn declared(draft: &AccountDraft, mut metadata: Map<String, Value>) -> Map<Strin
 }
 
 impl User {
-    /// The account, and without what is ours in its metadata.
-    fn account(mut self, id: AccountId) -> RemoteAccount {
+    fn account(self, id: AccountId) -> RemoteAccount {
+        self.profile.account(id, self.username)
+    }
+
+    fn changeable(&self) -> Result<(), Fault> {
+        match self.profile.nature() {
+            Nature::Human => Err(Fault::Rejected(
+                "the user is one of Elasticsearch's own, and stays as it is".to_owned(),
+            )),
+            Nature::Service | Nature::Untold => Ok(()),
+        }
+    }
+}
+
+impl Profile {
+    /// The account, without what is ours in its metadata.
+    pub(super) fn account(mut self, id: AccountId, username: String) -> RemoteAccount {
         let nature = self.nature();
         let stamp = self.metadata.remove(OURS);
         let stamp = stamp.as_ref().and_then(|ours| ours.get(STAMP)?.as_str());
@@ -171,7 +186,7 @@ impl User {
             id,
             nature,
             origin: stamp.map_or(Origin::Unstamped, |uid| Origin::StampedFor(uid.to_owned())),
-            username: self.username,
+            username,
             display_name: self.full_name.unwrap_or_default(),
             email: self.email.filter(|address| !address.is_empty()),
             activity: if self.enabled {
@@ -189,15 +204,6 @@ impl User {
         match self.metadata.get("_reserved") {
             Some(Value::Bool(true)) => Nature::Human,
             _ => Nature::Untold,
-        }
-    }
-
-    fn changeable(&self) -> Result<(), Fault> {
-        match self.nature() {
-            Nature::Human => Err(Fault::Rejected(
-                "the user is one of Elasticsearch's own, and stays as it is".to_owned(),
-            )),
-            Nature::Service | Nature::Untold => Ok(()),
         }
     }
 }

@@ -59,6 +59,9 @@ pub(super) struct Who {
     pub(super) username: String,
     authentication_realm: Realm,
     api_key: Option<ShownKey>,
+    /// Not to be asked for by those who may only look after their own keys.
+    #[serde(flatten)]
+    pub(super) profile: Profile,
 }
 
 #[derive(Deserialize)]
@@ -112,6 +115,13 @@ impl Privileges {
 pub(super) struct User {
     #[serde(deserialize_with = "name")]
     pub(super) username: String,
+    #[serde(flatten)]
+    pub(super) profile: Profile,
+}
+
+/// What a user is besides its name.
+#[derive(Deserialize)]
+pub(super) struct Profile {
     #[serde(default, deserialize_with = "up_to::<ROLES, _, _>")]
     pub(super) roles: Vec<String>,
     #[serde(default, deserialize_with = "some_name")]
