@@ -5,6 +5,7 @@
 //! followed, so a credential never leaves its origin. A request is sent once. What a server says of
 //! a failure is believed only in the form that this kind of server uses, and passes `plain`.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -146,7 +147,7 @@ impl Route {
                 if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
                     path.push(char::from(byte));
                 } else {
-                    path.push_str(&format!("%{byte:02X}"));
+                    let _ = write!(path, "%{byte:02X}");
                 }
             }
             path.push_str(piece);

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Remote, Route, Seen, Step, identity, status, sweep, teams, unshared};
+use super::{Demise, Remote, Route, Seen, Step, identity, status, sweep, teams, unshared};
 use crate::api::conditions::Reason;
 use crate::api::{AccountDeletionPolicy, Management};
 use crate::plan::grant::{Allowance, Retain};
@@ -181,7 +181,7 @@ fn goes(seen: &Seen, policy: AccountDeletionPolicy) -> Result<Step, Stop> {
     if !is_pinned(seen, route) {
         return Err(Stop::plain(Reason::IdentityChanged));
     }
-    if seen.pass.deleted {
+    if is_deleted(seen) {
         return Ok(empty(seen, route, policy).unwrap_or(Step::Close));
     }
     let account = match &seen.remote {
@@ -218,7 +218,8 @@ fn empty(seen: &Seen, route: &Route, policy: AccountDeletionPolicy) -> Option<St
     let outlived = route.reach.ability.afterlife == Afterlife::KeysLive
         && policy == AccountDeletionPolicy::Delete
         && sweep::kept(seen).next().is_none();
-    (outlived && !seen.pass.emptied).then(|| Step::Empty(account.clone()))
+    let due = matches!(seen.pass.demise, Demise::Not | Demise::Deleted);
+    (outlived && due).then(|| Step::Empty(account.clone()))
 }
 
 /// That no other cluster may live off the account.
@@ -275,9 +276,14 @@ fn absent(seen: &Seen) -> Result<Step, Stop> {
     }
 }
 
+/// Whether this pass has deleted the account.
+fn is_deleted(seen: &Seen) -> bool {
+    matches!(seen.pass.demise, Demise::Deleted | Demise::Over)
+}
+
 /// The account that is left on the server when this ServiceAccount is gone, for the Event.
 pub fn stays(seen: &Seen) -> Option<&AccountId> {
-    (!seen.pass.deleted && seen.object.spec.management == Management::Managed)
+    (!is_deleted(seen) && seen.object.spec.management == Management::Managed)
         .then_some(seen.object.pins.account.as_ref())
         .flatten()
 }

@@ -186,12 +186,23 @@ pub struct Pass {
     pub inspected: BTreeSet<Uid>,
     /// What must not be believed any more before the pass may end.
     pub forget: Option<Pins>,
-    /// Whether the account has no key any more, as the last that was done to it.
-    pub emptied: bool,
-    /// Whether the account was deleted.
-    pub deleted: bool,
+    /// How far the end of the account has come.
+    pub demise: Demise,
     /// How many passes in a row have had a setback, this one included.
     pub failures: u32,
+}
+
+/// How far the end of an account has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Demise {
+    /// Nothing was done.
+    Not,
+    /// It has no key any more.
+    Emptied,
+    /// It was deleted.
+    Deleted,
+    /// And has no key any more: nobody can make another one.
+    Over,
 }
 
 impl Pass {
@@ -207,8 +218,7 @@ impl Pass {
             revoked: Vec::new(),
             inspected: BTreeSet::new(),
             forget: None,
-            emptied: false,
-            deleted: false,
+            demise: Demise::Not,
             failures,
         }
     }

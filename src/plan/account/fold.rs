@@ -1,6 +1,6 @@
 //! What an answer changes in the facts.
 
-use super::{Done, Lookup, Pins, Remote, Seen, Step, foreign, identity, sweep};
+use super::{Demise, Done, Lookup, Pins, Remote, Seen, Step, foreign, identity, sweep};
 use crate::plan::key::{Freshness, Setback};
 use crate::plan::port::Effect;
 
@@ -71,12 +71,14 @@ pub fn fold(mut seen: Seen, step: &Step, done: Done) -> Seen {
             }
             seen.pass.revoked.push(id);
         }
-        Done::Emptied => seen.pass.emptied = true,
-        Done::Deleted => {
-            seen.pass.deleted = true;
-            // Whoever was signed in as it may have made one more key meanwhile.
-            seen.pass.emptied = false;
+        Done::Emptied => {
+            seen.pass.demise = match seen.pass.demise {
+                Demise::Not | Demise::Emptied => Demise::Emptied,
+                Demise::Deleted | Demise::Over => Demise::Over,
+            };
         }
+        // Whoever was signed in as it may have made one more key meanwhile.
+        Done::Deleted => seen.pass.demise = Demise::Deleted,
         Done::Over => {}
         Done::Failed(setback) => failed(&mut seen, step, setback),
     }

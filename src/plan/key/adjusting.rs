@@ -62,9 +62,9 @@ pub(super) fn unfit(spec: &ApiKeySpec, ability: &Ability) -> Result<(), Stop> {
         (spec.stack_storm.as_ref().map(|key| &key.metadata), '$'),
         (spec.elasticsearch.as_ref().map(|key| &key.metadata), '_'),
     ] {
-        let names = metadata.into_iter().flat_map(FreeForm::names);
+        let mut names = metadata.into_iter().flat_map(FreeForm::names);
         let taken = |name: &&String| name.starts_with(reserved) || name.as_str() == OURS;
-        if let Some(name) = names.filter(taken).next() {
+        if let Some(name) = names.find(taken) {
             return Err(Stop::new(
                 Reason::Invalid,
                 format!(

@@ -82,7 +82,7 @@ impl Elasticsearch {
         let (route, body) = if own {
             ("/_security/api_key", Value::Object(key))
         } else {
-            ("/_security/api_key/grant", self.grant(named, key)?)
+            ("/_security/api_key/grant", self.grant(named, &key)?)
         };
         let ask = Ask {
             body: Some(body),
@@ -104,7 +104,7 @@ impl Elasticsearch {
     }
 
     /// Our credential vouches for a key of somebody else.
-    fn grant(&self, named: Named<'_>, key: Map<String, Value>) -> Result<Value, Fault> {
+    fn grant(&self, named: Named<'_>, key: &Map<String, Value>) -> Result<Value, Fault> {
         let mut grant = json!({ "run_as": named.username, "api_key": key });
         let fields = match &self.credential {
             Credential::Basic { username, password } => json!({

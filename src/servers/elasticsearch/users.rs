@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use http::Method;
 use serde_json::{Map, Value, json};
 
@@ -53,7 +55,7 @@ impl Elasticsearch {
         }
         let mut body = declared(draft, Map::new());
         let drawn = [self.entropy.draw(), self.entropy.draw()].concat();
-        let password: String = drawn.iter().map(|byte| format!("{byte:02x}")).collect();
+        let password = BASE64.encode(drawn);
         body.insert("password".to_owned(), json!(password));
         self.put(username, body).await?;
         let made = self.raw(username).await?.ok_or_else(|| {
@@ -88,9 +90,10 @@ impl Elasticsearch {
                 ..ask
             })
             .await?;
-        match answer.read::<Found>()?.found {
-            true => Ok(()),
-            false => Err(Fault::NotFound),
+        if answer.read::<Found>()?.found {
+            Ok(())
+        } else {
+            Err(Fault::NotFound)
         }
     }
 

@@ -219,10 +219,17 @@ pub(super) struct MadeKey {
 /// What became of keys that were to be invalidated.
 #[derive(Deserialize)]
 pub(super) struct Invalidated {
-    #[serde(deserialize_with = "up_to::<KEYS, _, _>")]
-    invalidated_api_keys: Vec<String>,
-    #[serde(default, deserialize_with = "up_to::<KEYS, _, _>")]
-    previously_invalidated_api_keys: Vec<String>,
+    #[serde(
+        rename = "invalidated_api_keys",
+        deserialize_with = "up_to::<KEYS, _, _>"
+    )]
+    now: Vec<String>,
+    #[serde(
+        default,
+        rename = "previously_invalidated_api_keys",
+        deserialize_with = "up_to::<KEYS, _, _>"
+    )]
+    before: Vec<String>,
     error_count: u64,
     #[serde(default)]
     error_details: Vec<Cause>,
@@ -231,10 +238,7 @@ pub(super) struct Invalidated {
 impl Invalidated {
     /// Whether this key was among them.
     pub(super) fn ended(&self, id: &str) -> Result<bool, Fault> {
-        let mut ended = self
-            .invalidated_api_keys
-            .iter()
-            .chain(&self.previously_invalidated_api_keys);
+        let mut ended = self.now.iter().chain(&self.before);
         let ended = ended.any(|ended| ended == id);
         self.worked().map(|()| ended)
     }

@@ -197,7 +197,8 @@ fn hash(value: &KeyMaterial) -> String {
         .chain_update(SALT)
         .chain_update(value.expose())
         .finalize();
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    let bytes = digest.iter();
+    bytes.fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 /// A key's metadata: what was asked for, and what is ours.

@@ -43,11 +43,14 @@ enum Entrance {
     /// With an API key, shown each time.
     Key(Badge),
     /// With a token of st2auth, got for a user name and a password.
-    Token {
-        auth: Http,
-        badge: Badge,
-        session: Session,
-    },
+    Token(Box<Login>),
+}
+
+/// What a token is got with, and the newest one.
+struct Login {
+    auth: Http,
+    badge: Badge,
+    session: Session,
 }
 
 /// One StackStorm server.
@@ -84,11 +87,11 @@ impl StackStorm {
             Credential::Basic { username, password } => {
                 let auth = connection.auth_url.clone();
                 let auth = auth.unwrap_or_else(|| format!("{url}/auth"));
-                Entrance::Token {
+                Entrance::Token(Box::new(Login {
                     auth: Http::to(&auth, &connection, wire::complaint)?,
                     badge: Badge::basic(username, password).ok_or(Unusable::Credential)?,
                     session: Session::default(),
-                }
+                }))
             }
             Credential::Bearer(_) => return Err(Unusable::SignIn),
         };
@@ -102,16 +105,13 @@ impl StackStorm {
 
     /// Sends a request. One that a token was refused for did nothing, and goes once more with another.
     async fn ask(&self, ask: Asking) -> Result<Answer, Fault> {
-        let Entrance::Token {
+        let Login {
             auth,
             badge,
             session,
-        } = &self.entrance
-        else {
-            let Entrance::Key(badge) = &self.entrance else {
-                return Err(unsent("there is no way in"));
-            };
-            return self.http.call(ask.with(badge)).await;
+        } = match &self.entrance {
+            Entrance::Key(badge) => return self.http.call(ask.with(badge)).await,
+            Entrance::Token(login) => login.as_ref(),
         };
         let now = self.http.now();
         let (number, ticket) = session.badge(now, sign_in(auth, badge)).await?;
