@@ -14,6 +14,9 @@ use super::http::is_id;
 /// longer.
 const NAME: usize = 256;
 
+/// The greatest length of a digest, in bytes.
+const DIGEST: usize = 64;
+
 /// The greatest number of characters of a key's text that are kept: the last, where a marker is.
 const TAIL: usize = 512;
 
@@ -83,6 +86,11 @@ where
     }
 
     from.deserialize_seq(UpTo::<MAX, T>(PhantomData))
+}
+
+/// A digest of ours that a server gives back; what is longer is none.
+pub(super) fn short(digest: &str) -> Option<String> {
+    (digest.len() <= DIGEST).then(|| digest.to_owned())
 }
 
 /// Any object, of which nothing is kept.

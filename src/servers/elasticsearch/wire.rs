@@ -14,7 +14,7 @@ use super::keys::moment;
 use super::users::OURS;
 use crate::plan::port::{AccountId, Activity, Fault, KeyId, Own, RemoteKey, ServerIdentity};
 use crate::secret::KeyMaterial;
-use crate::servers::bounded::{id, name, some_name, tail, up_to};
+use crate::servers::bounded::{id, name, short, some_name, tail, up_to};
 use crate::servers::plain::visible;
 
 /// The greatest number of keys of one list: Elasticsearch finds no more than this in one search.
@@ -196,7 +196,7 @@ impl ListedKey {
             id: KeyId::new(self.id),
             account: account.clone(),
             activity: Activity::Enabled,
-            extras: digest.map(str::to_owned),
+            extras: digest.and_then(short),
             text: visible(&self.name),
             created_at: moment(self.creation)?,
             expires_at: self.expiration.map(moment).transpose()?,

@@ -491,3 +491,45 @@ fn a_secret_that_no_header_can_carry_is_no_badge() {
     let shown = format!("{:?}", badge("CANARY").unwrap());
     assert!(!shown.contains("CANARY"), "{shown}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_name_stays_one_part_of_a_path() {
+    for (name, path) in [
+        ("team-a.ci", "team-a.ci"),
+        ("a b/../ü?x=1#y%2f", "a%20b%2F..%2F%C3%BC%3Fx%3D1%23y%252f"),
+    ] {
+        let script = Script::new().says(200, "{}");
+        let way = Http::new(&script.connection(), |_| None).unwrap();
+        let route = Route::named("/user/{}/x", &[name]).unwrap();
+        assert!(
+            way.call(Ask::new(Method::GET, route, &badge()))
+                .await
+                .is_ok()
+        );
+        assert_eq!(script.heard(), [format!("GET /prefix/user/{path}/x")]);
+    }
+    for name in ["", ".", ".."] {
+        assert!(Route::named("/user/{}", &[name]).is_err(), "{name:?}");
+    }
+}
+
+#[test]
+fn a_badge_hides_all_that_is_secret_of_it() {
+    let password = KeyMaterial::new("CANARY-PASSWORD");
+    let badge = Badge::basic("operator", &password).unwrap();
+    let shown = format!("{badge:?}");
+    let coded = BASE64.encode("operator:CANARY-PASSWORD");
+    for secret in ["CANARY", coded.as_str()] {
+        assert!(!shown.contains(secret), "{shown}");
+        let said = badge.plain(&format!("you sent {secret}-PASSWORD and {coded}"));
+        assert!(!said.contains(secret), "{said}");
+    }
+    for bad in ["", "a:b", "a\nb"] {
+        // A name with a line feed is sent encoded, and does no harm.
+        assert_eq!(
+            Badge::basic(bad, &password).is_some(),
+            bad == "a\nb",
+            "{bad:?}"
+        );
+    }
+}

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::plan::port::{AccountId, Activity, Fault, KeyId, NewKey, Order, Own, RemoteKey};
 use crate::secret::KeyMaterial;
-use crate::servers::bounded::{id, name, up_to};
+use crate::servers::bounded::{id, name, short, up_to};
 use crate::servers::plain::visible;
 
 /// The name in a key's metadata under which we keep what is ours.
@@ -142,7 +142,7 @@ impl Key {
             } else {
                 Activity::Disabled
             },
-            extras: self.metadata.text(DIGEST).map(str::to_owned),
+            extras: self.metadata.text(DIGEST).and_then(short),
             text: self.metadata.shown(),
             created_at: self.made_at(),
             expires_at: self.ends_at(),
