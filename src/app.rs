@@ -271,8 +271,10 @@ pub async fn operate(
         () = unready(&stores, &stop) => tracing::info!("asked to end before everything was seen"),
         () = watching => tracing::error!("the watches have ended"),
         never = controllers::tidy::tidy_up(&ctx) => match never {},
-        worked = work => return worked,
+        worked = work => worked?,
     }
+    // Once no pass is left that would open them again, and whoever leads next need not wait for it.
+    controllers::connection::leave_all(&ctx).await;
     Ok(())
 }
 

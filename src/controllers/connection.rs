@@ -9,6 +9,7 @@ use std::convert::Infallible;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use futures::future::join_all;
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
 use kube::api::PartialObjectMeta;
@@ -16,7 +17,7 @@ use kube::runtime::controller::Action;
 use serde::Serialize;
 
 use self::act::{Flow, act, label, refusal};
-use self::client::{Client, Making};
+use self::client::{Client, Making, part};
 use self::see::see;
 use super::cluster::{Kind, Lapse};
 use super::lists::Lists;
@@ -203,7 +204,7 @@ async fn reconcile<L: Link>(ctx: &Ctx, mut object: L) -> Action {
                 .await
             {
                 Ok(Some(found)) => object = found,
-                Ok(None) => return gone(ctx, &place),
+                Ok(None) => return gone(ctx, &place, &mut memory).await,
                 Err(lapse) => return unanswered(&whose(&place), &lapse.to_string()),
             }
         }
@@ -238,7 +239,14 @@ fn own<L: Link>(ctx: &Ctx, place: &Place, object: &L, memory: Memory) -> Memory 
     }
 }
 
-fn gone(ctx: &Ctx, place: &Place) -> Action {
+/// Ends what the clients of all connections hold open on their servers, at the end of the process.
+pub(crate) async fn leave_all(ctx: &Ctx) {
+    let memories = ctx.memories.connections.all().into_iter();
+    join_all(memories.map(|memory| part(memory.client))).await;
+}
+
+async fn gone(ctx: &Ctx, place: &Place, memory: &mut Memory) -> Action {
+    part(memory.client.take()).await;
     ctx.memories.connections.forget(place);
     ctx.metrics.forget_server(&place.to_string());
     if ctx.standings.connections.forget(place) == News::Changed {
@@ -318,7 +326,7 @@ async fn pass<L: Link>(
             Outcome::Done(Flow::On) => {}
             Outcome::Done(Flow::Over) => {
                 course.ended(End::Well);
-                return Ok(Some(gone(ctx, place)));
+                return Ok(Some(gone(ctx, place, memory).await));
             }
             Outcome::Done(Flow::Refused(why)) => {
                 tracing::warn!(

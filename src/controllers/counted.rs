@@ -112,4 +112,8 @@ impl Server for Counted {
     async fn revoke_all(&self, account: &AccountId) -> Result<(), Fault> {
         self.count("revoke_all", self.server.revoke_all(account).await)
     }
+
+    async fn leave(&self) {
+        self.server.leave().await;
+    }
 }

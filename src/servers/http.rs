@@ -172,22 +172,22 @@ pub(super) struct Badge {
 }
 
 impl Badge {
-    /// A badge of one header; `None` when no header can carry the secret.
-    pub(super) fn new(name: HeaderName, secret: &KeyMaterial) -> Option<Self> {
-        let badge = Self {
+    /// A badge that shows nothing: the secret goes where no badge can be, and is hidden all the same.
+    pub(super) fn unseen(secret: &KeyMaterial) -> Self {
+        Self {
             headers: Vec::new(),
             secrets: vec![secret.clone()],
-        };
-        badge.with(name, secret.expose())
+        }
+    }
+
+    /// A badge of one header; `None` when no header can carry the secret.
+    pub(super) fn new(name: HeaderName, secret: &KeyMaterial) -> Option<Self> {
+        Self::unseen(secret).with(name, secret.expose())
     }
 
     /// `Authorization` with a scheme before the secret.
     pub(super) fn authorization(scheme: &str, secret: &KeyMaterial) -> Option<Self> {
-        let badge = Self {
-            headers: Vec::new(),
-            secrets: vec![secret.clone()],
-        };
-        badge.with(AUTHORIZATION, &format!("{scheme} {}", secret.expose()))
+        Self::unseen(secret).with(AUTHORIZATION, &format!("{scheme} {}", secret.expose()))
     }
 
     /// A user name and a password, as RFC 7617 has them; `None` for a name that cannot be sent.
@@ -196,9 +196,14 @@ impl Badge {
             return None;
         }
         let both = format!("{username}:{}", password.expose());
-        let mut badge = Self::authorization("Basic", &KeyMaterial::new(BASE64.encode(both)))?;
-        badge.secrets.push(password.clone());
-        Some(badge)
+        let badge = Self::authorization("Basic", &KeyMaterial::new(BASE64.encode(both)))?;
+        Some(badge.hiding(password))
+    }
+
+    /// The same with one more secret.
+    pub(super) fn hiding(mut self, secret: &KeyMaterial) -> Self {
+        self.secrets.push(secret.clone());
+        self
     }
 
     /// The same with one more header.
@@ -276,6 +281,8 @@ pub(super) struct Answer {
     pub(super) sent_at: Timestamp,
     /// The server's clock less ours.
     pub(super) skew: SignedDuration,
+    /// As whom it was asked.
+    badge: Badge,
     headers: HeaderMap,
     body: Bytes,
 }
@@ -300,6 +307,17 @@ impl Answer {
     /// What a header of the answer says, if it is text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// What all headers of this name say, as far as they are text.
+    pub(super) fn headers(&self, name: &HeaderName) -> impl Iterator<Item = &str> {
+        let headers = self.headers.get_all(name).iter();
+        headers.filter_map(|value| value.to_str().ok())
+    }
+
+    /// A text of the answer, made fit to be shown, without what we have shown.
+    pub(super) fn plain(&self, text: &str) -> String {
+        self.badge.plain(text)
     }
 
     /// All that the answer holds, to be sent back with a change. `Protocol` where it is too long for
@@ -406,6 +424,7 @@ impl Http {
             return Ok(Answer {
                 sent_at,
                 skew,
+                badge: ask.badge.clone(),
                 headers: head.headers,
                 body,
             });
@@ -486,7 +505,8 @@ fn skew(headers: &HeaderMap, sent_at: Timestamp, received_at: Timestamp) -> Sign
     })
 }
 
-fn date(text: &str) -> Option<Timestamp> {
+/// A date as HTTP writes it.
+pub(super) fn date(text: &str) -> Option<Timestamp> {
     jiff::fmt::rfc2822::parse(text)
         .ok()
         .map(|date| date.timestamp())

@@ -88,9 +88,6 @@ pub enum Unusable {
     /// The credential cannot be sent.
     #[error("the credential holds characters that no HTTP header can carry")]
     Credential,
-    /// There is no such client yet.
-    #[error("{0} is not served yet")]
-    Unserved(&'static str),
     /// Servers of this kind take no such sign-in.
     #[error("a server of this type takes no such sign-in")]
     SignIn,
@@ -178,4 +175,8 @@ pub trait Server: Send + Sync {
 
     /// Revokes every key of an account, whoever made it. Only where keys outlive their account.
     async fn revoke_all(&self, account: &AccountId) -> Result<(), Fault>;
+
+    /// Ends what is held open on the server, such as a session, as well as that can be done within a few
+    /// seconds. Whatever is asked afterwards opens it again.
+    async fn leave(&self) {}
 }

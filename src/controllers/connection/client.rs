@@ -21,6 +21,13 @@ use crate::servers::{self, Budget, Credential, Server, Unusable, connect};
 /// The client for a server, or why there is none.
 pub(super) type Client = Result<Arc<dyn Server>, Stop>;
 
+/// Parts with a client, if there is one: what it holds open on its server is ended.
+pub(super) async fn part(client: Option<(Making, Client)>) {
+    if let Some((_, Ok(server))) = client {
+        server.leave().await;
+    }
+}
+
 /// What a client was made from: when it differs, another client is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Making {
@@ -87,7 +94,7 @@ pub(super) async fn renew<L: Link>(
         Err(stop) => Err(stop),
     };
     let client = client.map(|server| counted(ctx, object, server));
-    memory.client = Some((making, client));
+    part(memory.client.replace((making, client))).await;
     memory.look = None;
     Ok(())
 }
@@ -181,13 +188,10 @@ pub(super) fn client(
 }
 
 fn unusable(why: Unusable) -> Stop {
-    match why {
-        Unusable::Unserved(what) => Stop::unserved(what),
-        Unusable::Url | Unusable::Credential | Unusable::SignIn => Stop::new(
-            Reason::Invalid,
-            format!("The connection cannot be used: {why}. Correct it."),
-        ),
-    }
+    Stop::new(
+        Reason::Invalid,
+        format!("The connection cannot be used: {why}. Correct it."),
+    )
 }
 
 fn positive(number: u32) -> NonZeroU32 {

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::PartialObjectMeta;
 use kube::{Resource, ResourceExt};
 
-use super::client::{Making, authorities, renew};
+use super::client::{Making, authorities, part, renew};
 use super::{Hands, Link, Memory, holds};
 use crate::api::conditions::Reason;
 use crate::api::{Connection, KeyCounts, ServiceAccount, annotation, finalizer, label};
@@ -55,7 +55,7 @@ pub(super) async fn see<L: Link>(
             Err(stop) => usable = Err(stop),
         }
     } else {
-        memory.client = None;
+        part(memory.client.take()).await;
         memory.look = None;
     }
     let place = object.place();

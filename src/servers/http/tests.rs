@@ -355,6 +355,7 @@ fn read<T: DeserializeOwned>(body: &str) -> Result<T, String> {
     let answer = Answer {
         sent_at: Ticking::dawn(),
         skew: SignedDuration::ZERO,
+        badge: badge(),
         headers: HeaderMap::new(),
         body,
     };

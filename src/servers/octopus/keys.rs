@@ -12,7 +12,8 @@ use crate::plan::port::{AccountId, Fault, KeyId, List, Order, Own};
 use crate::secret::KeyMaterial;
 use crate::servers::Minted;
 use crate::servers::bounded::Object;
-use crate::servers::http::{Ask, Badge, Route, unsent};
+use crate::servers::http::{Badge, Route, unsent};
+use crate::servers::session::Asking;
 
 impl Octopus {
     /// All keys of an account, the newest first. Keys that have ended stay listed.
@@ -39,12 +40,12 @@ impl Octopus {
         // Without an explicit end the server would choose one; it keeps no more than milliseconds.
         let expires = format!("{:.3}", order.expires_at);
         let body = json!({ "Purpose": order.text, "Expires": expires, "UserId": account });
-        let ask = Ask {
+        let asking = Asking {
             body: Some(body),
             by: Some(order.send_by),
-            ..Ask::new(Method::POST, all(&order.account)?, &self.badge)
+            ..Asking::new(Method::POST, all(&order.account)?)
         };
-        let made: MadeKey = self.ask(ask).await?.read()?;
+        let made: MadeKey = self.ask(asking).await?.read()?;
         if made.user_id.as_deref().is_some_and(|user| user != account) {
             return Err(Fault::Protocol("a key of another account".to_owned()));
         }
@@ -56,7 +57,7 @@ impl Octopus {
     pub(super) async fn sign_in(&self, value: &KeyMaterial) -> Result<Own, Fault> {
         let badge = Badge::new(API_KEY, value);
         let badge = badge.ok_or_else(|| unsent("no header can carry the key"))?;
-        self.me(&badge).await
+        self.whose(&badge).await
     }
 
     pub(super) async fn unmake(&self, account: &AccountId, key: &KeyId) -> Result<(), Fault> {

@@ -2,11 +2,12 @@
 //! clients; what they leave open is said where it matters.
 //!
 //! An account is a user with `IsService`; the marker stands in a key's `Purpose`. Here are the trait
-//! and the ways to ask; what is asked lies in `standing` (the connection itself), `accounts`, `teams`
-//! and `keys`.
+//! and the ways to ask; how we sign in lies in `session`, what is asked in `standing` (the connection
+//! itself), `accounts`, `teams` and `keys`.
 
 mod accounts;
 mod keys;
+mod session;
 mod standing;
 mod teams;
 mod wire;
@@ -21,11 +22,13 @@ use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use tokio::sync::OnceCell;
 
+use self::session::{Else, Entrance};
 use self::wire::{Identified, Page};
-use super::http::{Answer, Ask, Badge, CALL, Http, Route, unsent, within};
+use super::http::{Answer, Ask, CALL, Http, Route, unsent, within};
+use super::session::Asking;
 use super::transport::REQUEST;
 use super::turns::Turns;
-use super::{Connection, Credential, Minted, Server, Unusable};
+use super::{Connection, Minted, Server, Unusable};
 use crate::plan::port::{
     Ability, AccountDraft, AccountId, AccountName, Accounts, Afterlife, Change, Expiry, Fault,
     KeyId, List, Listing, Order, Probe, RemoteAccount, RemoteTeam, TeamId, TeamRef, Value, Wish,
@@ -48,11 +51,10 @@ const ROOM: usize = 8 * 1024 * 1024;
 /// How often a list is begun anew because it changed while it was read.
 const READINGS: usize = 3;
 
-/// One Octopus server, signed in with an API key.
+/// One Octopus server.
 pub(super) struct Octopus {
     http: Http,
-    key: KeyMaterial,
-    badge: Badge,
+    entrance: Entrance,
     turns: Arc<Turns>,
     /// When our own key ends. A key is fixed once made, so it is looked up once.
     own_end: OnceCell<Option<Timestamp>>,
@@ -68,50 +70,56 @@ struct Pages<T> {
 impl Octopus {
     /// A client for a connection.
     pub(super) fn new(connection: Connection) -> Result<Self, Unusable> {
-        let http = Http::new(&connection, wire::complaint)?;
-        let Credential::ApiKey(key) = connection.credential else {
-            return Err(Unusable::Unserved("sign-in other than by apiKey"));
-        };
-        // What was put into a Secret from a file often ends with a line feed.
-        let key = KeyMaterial::new(key.expose().trim());
-        let badge = Badge::new(API_KEY, &key).ok_or(Unusable::Credential)?;
         Ok(Self {
-            http,
-            key,
-            badge,
+            http: Http::new(&connection, wire::complaint)?,
+            entrance: Entrance::new(connection.credential)?,
             turns: connection.turns,
             own_end: OnceCell::new(),
         })
     }
 
-    /// Asks with our own credential.
+    /// Asks with our own credential. What a session was refused for did nothing, and goes once more with
+    /// another.
+    async fn ask(&self, asking: Asking) -> Result<Answer, Fault> {
+        let shown = self.entrance.show(&self.http).await?;
+        match self.answer(asking.with(&shown.badge)).await {
+            Err(Fault::Unauthorized) if self.entrance.refused(&shown).await == Else::Another => {
+                let shown = self.entrance.show(&self.http).await?;
+                self.answer(asking.with(&shown.badge)).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// The answer to one request.
     ///
     /// Old servers say 401 where a permission is missing; whether the credential is meant shows when
     /// it is used for what everybody may do.
-    async fn ask(&self, ask: Ask<'_>) -> Result<Answer, Fault> {
+    async fn answer(&self, ask: Ask<'_>) -> Result<Answer, Fault> {
+        let badge = ask.badge;
         match self.http.call(ask).await {
-            Err(Fault::Unauthorized) if self.me(&self.badge).await.is_ok() => Err(
-                Fault::Forbidden("401 Unauthorized, though the credential is good".to_owned()),
-            ),
+            Err(Fault::Unauthorized) if self.whose(badge).await.is_ok() => Err(Fault::Forbidden(
+                "401 Unauthorized, though the credential is good".to_owned(),
+            )),
             outcome => outcome,
         }
     }
 
     async fn get(&self, route: Route) -> Result<Answer, Fault> {
-        self.ask(Ask::new(Method::GET, route, &self.badge)).await
+        self.ask(Asking::new(Method::GET, route)).await
     }
 
     async fn send(&self, method: Method, route: Route, body: Json) -> Result<Answer, Fault> {
         let body = Some(body);
-        self.ask(Ask {
+        self.ask(Asking {
             body,
-            ..Ask::new(method, route, &self.badge)
+            ..Asking::new(method, route)
         })
         .await
     }
 
     async fn delete(&self, route: Route) -> Result<Answer, Fault> {
-        self.ask(Ask::new(Method::DELETE, route, &self.badge)).await
+        self.ask(Asking::new(Method::DELETE, route)).await
     }
 
     /// All pages of a list, each entry once, and none missing that was there all the time: a list
@@ -180,9 +188,9 @@ impl Octopus {
     ) -> Result<Answer, Fault> {
         let mut query = query.to_vec();
         query.extend([("skip", skip.to_string()), ("take", TAKE.to_string())]);
-        self.ask(Ask {
+        self.ask(Asking {
             query,
-            ..Ask::new(Method::GET, route.clone(), &self.badge)
+            ..Asking::new(Method::GET, route.clone())
         })
         .await
     }
@@ -284,5 +292,9 @@ impl Server for Octopus {
 
     async fn revoke_all(&self, _: &AccountId) -> Result<(), Fault> {
         Err(unsent("keys of Octopus Deploy end with their account"))
+    }
+
+    async fn leave(&self) {
+        self.entrance.leave(&self.http).await;
     }
 }

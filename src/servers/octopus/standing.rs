@@ -4,11 +4,14 @@ use http::Method;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Octopus;
+use super::session::Entrance;
 use super::wire::{Authentication, ListedKey, Me, Root};
 use crate::plan::port::{AccountId, Fault, KeyExpiry, Own, Probe, ServerIdentity};
 use crate::secret::KeyMaterial;
 use crate::servers::http::{Ask, Badge, Route};
-use crate::servers::plain::plain;
+
+/// Where whoever asks is told who that is.
+const ME: &str = "/api/users/me";
 
 /// How much of a key a hint must show, its prefix included, to say anything.
 const SHORTEST_HINT: usize = 7;
@@ -16,18 +19,15 @@ const SHORTEST_HINT: usize = 7;
 impl Octopus {
     /// Looks at the server and at ourselves.
     pub(super) async fn standing(&self) -> Result<Probe, Fault> {
-        let (identity, root, skew) = self.root().await?;
-        let own = self.me(&self.badge).await?;
+        let (identity, version, skew) = self.root().await?;
+        let own = self.get(Route::fixed(ME)).await?.read::<Me>()?.own();
         let key_expiry = self.key_expiry().await?;
         let credential_expires_at = *self
             .own_end
             .get_or_try_init(|| self.end_of_own_key(&own.id))
             .await?;
         Ok(Probe {
-            version: plain(&root.version, &[&self.key])
-                .chars()
-                .take(40)
-                .collect(),
+            version,
             identity,
             own,
             key_expiry,
@@ -37,17 +37,18 @@ impl Octopus {
         })
     }
 
-    /// Which server answers, what it says of itself, and its clock less ours.
-    pub(super) async fn root(&self) -> Result<(ServerIdentity, Root, SignedDuration), Fault> {
+    /// Which server answers, its version, and its clock less ours.
+    pub(super) async fn root(&self) -> Result<(ServerIdentity, String, SignedDuration), Fault> {
         let answer = self.get(Route::fixed("/api")).await?;
         let root: Root = answer.read()?;
         let identity = ServerIdentity::new(root.installation_id.to_ascii_lowercase());
-        Ok((identity, root, answer.skew))
+        let version = answer.plain(&root.version).chars().take(40).collect();
+        Ok((identity, version, answer.skew))
     }
 
     /// Who shows this badge.
-    pub(super) async fn me(&self, badge: &Badge) -> Result<Own, Fault> {
-        let ask = Ask::new(Method::GET, Route::fixed("/api/users/me"), badge);
+    pub(super) async fn whose(&self, badge: &Badge) -> Result<Own, Fault> {
+        let ask = Ask::new(Method::GET, Route::fixed(ME), badge);
         Ok(self.http.call(ask).await?.read::<Me>()?.own())
     }
 
@@ -63,11 +64,15 @@ impl Octopus {
         })
     }
 
-    /// When our own key ends, if one look at our own keys can tell. No new key may outlive it.
+    /// When our own key ends, if we have one and one look at our own keys can tell. No new key may
+    /// outlive it.
     async fn end_of_own_key(&self, own: &AccountId) -> Result<Option<Timestamp>, Fault> {
+        let Entrance::Key { key, .. } = &self.entrance else {
+            return Ok(None);
+        };
         let route = Route::new("/api/users/{}/apikeys", &[own.as_str()])?;
         match self.pages::<ListedKey>(&route, &[]).await {
-            Ok(pages) => Ok(end(&self.key, &pages.items, pages.began)),
+            Ok(pages) => Ok(end(key, &pages.items, pages.began)),
             Err(Fault::Forbidden(_) | Fault::NotFound | Fault::Rejected(_)) => Ok(None),
             Err(fault) => Err(fault),
         }

@@ -16,12 +16,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use http::{HeaderName, Method};
-use jiff::Timestamp;
 use serde_json::Value as Json;
 
 use self::wire::{Token, User};
 use super::http::{Answer, Ask, Badge, CALL, Http, Route, unsent, within};
-use super::session::{Session, Ticket};
+use super::session::{Asking, Session, Ticket};
 use super::transport::REQUEST;
 use super::{Connection, Credential, Minted, Server, Unusable};
 use crate::clock::Entropy;
@@ -189,41 +188,8 @@ async fn sign_in(auth: &Http, badge: &Badge) -> Result<Ticket, Fault> {
         badge: badge
             .ok_or_else(|| Fault::Protocol("a token that no header can carry".to_owned()))?,
         // On the server's clock.
-        until: token
-            .expiry
-            .saturating_sub(answer.skew)
-            .unwrap_or(token.expiry),
+        until: token.expiry.checked_sub(answer.skew).ok(),
     })
-}
-
-/// A request, before it is known as whom it goes.
-struct Asking {
-    method: Method,
-    route: Route,
-    query: Vec<(&'static str, String)>,
-    body: Option<Json>,
-    by: Option<Timestamp>,
-}
-
-impl Asking {
-    fn new(method: Method, route: Route) -> Self {
-        Self {
-            method,
-            route,
-            query: Vec::new(),
-            body: None,
-            by: None,
-        }
-    }
-
-    fn with<'a>(&self, badge: &'a Badge) -> Ask<'a> {
-        Ask {
-            query: self.query.clone(),
-            body: self.body.clone(),
-            by: self.by,
-            ..Ask::new(self.method.clone(), self.route.clone(), badge)
-        }
-    }
 }
 
 /// The account of this name: every name is one.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 use apikey_operator::api::conditions::Reason;
 use serde_json::json;
+use testbed::twins::Effect;
 use testbed::twins::octopus::Change;
 use testbed::twins::tls::Tls;
 
@@ -22,6 +23,7 @@ pub(super) fn rows() -> Vec<Row> {
         credential_not_offered,
         offer_withdrawn,
         credential_of_somebody_else,
+        credential_is_a_password,
         another_server_answers,
         certificate_not_trusted,
         authorities_in_a_config_map,
@@ -229,6 +231,45 @@ async fn credential_of_somebody_else(case: Arc<Case>) -> Result<()> {
     case.works_at("second").await?;
     ensure!(case.minted() == 2 && case.living().len() == 1);
     Ok(())
+}
+
+/// A wrong password is tried once; with the right one, one session serves the connection and ends with it.
+async fn credential_is_a_password(case: Arc<Case>) -> Result<()> {
+    let server = case.server_by_password();
+    let right = case.offered_password(case.start.admin_password());
+    let wrong = case.offered_password("another password");
+    let words = "Put a valid credential into the Secret that spec.auth names";
+    case.apply(&[wrong, server, case.account(""), case.key("")])
+        .await?;
+    case.says(Server("octopus"), Reason::CredentialRejected, words)
+        .await?;
+    case.says(Key("ci"), Reason::WaitingForAccount, "CredentialRejected")
+        .await?;
+    case.looked_at(Account("ci")).await?;
+    case.unasked()?;
+    let tried = case.twin.sent(Effect::SignIn);
+    ensure!(tried == 1, "the password was tried {tried} times");
+    case.apply(&[right]).await?;
+    case.healed(1).await?;
+    let open = |case: &Case| {
+        case.twin
+            .view()
+            .account("admin")
+            .map(|admin| admin.sessions)
+    };
+    ensure!(
+        open(&case) == Some(1),
+        "{:?} sessions are open",
+        open(&case)
+    );
+    for object in [Key("ci"), Account("ci"), Server("octopus")] {
+        case.delete(object).await?;
+        case.gone(object).await?;
+    }
+    case.shown("that the session is over", |case| {
+        (open(case) == Some(0)).then_some(())
+    })
+    .await
 }
 
 async fn another_server_answers(case: Arc<Case>) -> Result<()> {

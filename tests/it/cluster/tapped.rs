@@ -51,6 +51,7 @@ impl Tapped {
         for credential in [admin, operator, bystander] {
             canaries.add(&credential.key);
         }
+        canaries.add(octopus.start().admin_password());
         Self {
             octopus,
             canaries: canaries.clone(),

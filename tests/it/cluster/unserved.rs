@@ -41,18 +41,6 @@ async fn another_kind_of_server(case: Arc<Case>) -> Result<()> {
 }
 
 async fn unserved_sign_in(case: Arc<Case>) -> Result<()> {
-    let [credential, server, account, key] = case.whole();
-    let basic = server.replace(
-        "{apiKey: {secretRef: {name: octopus, key: api-key}}}",
-        "{basic: {secretRef: {name: octopus}}}",
-    );
-    ensure!(basic != server);
-    case.apply(&[credential, basic, account, key]).await?;
-    let words = format!("does not serve sign-in other than by apiKey yet. {LEAVE_OUT}");
-    case.says(Server("octopus"), Reason::NotSupportedYet, &words)
-        .await?;
-    case.says(Key("ci"), Reason::WaitingForAccount, "NotSupportedYet")
-        .await?;
     let [secret, cluster] = case.cluster_server("");
     let identity = cluster.replace(
         &format!(
@@ -69,7 +57,7 @@ async fn unserved_sign_in(case: Arc<Case>) -> Result<()> {
     case.unheard()?;
     case.apply(&[cluster]).await?;
     case.ready(Cluster(&case.namespace)).await?;
-    case.apply(&[server]).await?;
+    case.apply(&case.whole()).await?;
     case.healed(1).await
 }
 

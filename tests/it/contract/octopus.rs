@@ -1,5 +1,7 @@
-//! What only Octopus Deploy has: people, teams and spaces, rights, the rules for a key's end, and a
-//! virtual directory.
+//! What only Octopus Deploy has: people, teams and spaces, rights, the rules for a key's end, a virtual
+//! directory, and in `sessions` what is peculiar to a sign-in by password.
+
+mod sessions;
 
 use anyhow::{Context as _, ensure};
 use apikey_operator::api::ServerType;
@@ -21,6 +23,8 @@ use crate::ladder::Rung;
 pub(super) fn stage() -> anyhow::Result<Stage<Octopus>> {
     build(&Config::default(), "")
 }
+
+pub(super) use self::sessions::by_password;
 
 fn build(config: &Config, prefix: &'static str) -> anyhow::Result<Stage<Octopus>> {
     let octopus = Octopus::new(&Config {
@@ -92,6 +96,7 @@ pub(super) fn own(rung: Rung) -> Rung {
         joining_is_additive_and_race_free,
         a_team_that_cannot_change_says_so,
     );
+    let rung = sessions::own(rung);
     let rung = suite!(rung, "octopus", under_a_directory: everything_works_under_a_directory);
     let rung = suite!(rung, "octopus", old: an_old_server_has_fewer_rules);
     suite!(rung, "octopus", with_an_ending_credential: no_key_outlives_our_own)

@@ -10,6 +10,7 @@ use simulation::effect::Call;
 use simulation::manifests::{self, Address, TEAM};
 use simulation::scene::{OPERATOR, Scene, play};
 use simulation::script::{Act, Rule};
+use testbed::twins::Effect;
 
 use super::cost::Cost;
 use super::{HOUR, MINUTE, Test, ground, key, only_published, test};
@@ -21,6 +22,10 @@ pub(super) fn tests() -> Vec<Test> {
         (
             "any_order_of_manifests_converges".to_owned(),
             Box::new(any_order),
+        ),
+        test(
+            "a_session_is_opened_once_and_ends_with_the_operator",
+            session,
         ),
         test("a_new_key_costs_what_it_may", new_key),
         test("a_restart_over_settled_keys_writes_nothing", restart),
@@ -42,6 +47,37 @@ async fn whole_life(scene: Scene) -> Result<()> {
     scene.run(MINUTE).await;
     let left = scene.get(&Address::secret(TEAM, "deploys"));
     ensure!(left.is_none(), "the Secret is left");
+    Ok(())
+}
+
+/// The connection is a person's, who signs in by name and password.
+async fn session(scene: Scene) -> Result<()> {
+    let look = |scene: &Scene| {
+        let view = scene.twin.view();
+        let open = view.account("admin").map(|admin| admin.sessions);
+        (scene.twin.done(Effect::SignIn), open.unwrap_or_default())
+    };
+    let (username, password) = scene.twin.look(|twin, _| {
+        let start = twin.start();
+        (start.admin.username.clone(), start.admin_password())
+    });
+    let credential = manifests::password("octopus", &username, password);
+    scene.apply(&credential).await?;
+    let mut server = manifests::server();
+    let secret = &credential["metadata"]["name"];
+    server["spec"]["auth"] = json!({"basic": {"secretRef": {"name": secret}}});
+    scene.apply(&server).await?;
+    scene.apply(&manifests::account(json!({}))).await?;
+    key(&scene, "deploys", json!({})).await?;
+    scene.run(HOUR * 6).await;
+    ensure!(look(&scene) == (1, 1), "{:?}", look(&scene));
+    scene.stop(OPERATOR);
+    scene
+        .until("it has signed out", MINUTE, |scene| look(scene) == (1, 0))
+        .await?;
+    scene.start(OPERATOR);
+    key(&scene, "later", json!({})).await?;
+    ensure!(look(&scene) == (2, 1), "{:?}", look(&scene));
     Ok(())
 }
 

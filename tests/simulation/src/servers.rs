@@ -52,12 +52,13 @@ impl Servers {
                 time(),
             ),
         };
-        overheard.add(
-            &servers
+        for secret in [
+            servers
                 .octopus
                 .look(|twin, _| twin.start().operator.key.clone()),
-        );
-        for secret in [
+            servers
+                .octopus
+                .look(|twin, _| twin.start().admin_password().to_owned()),
             servers
                 .stackstorm
                 .look(|twin, _| twin.start().operator.password.clone()),

@@ -9,6 +9,16 @@ impl Case {
         self.secret("octopus", "{apikeys.dev/credential: 'true'}", credential)
     }
 
+    /// The Secret `octopus` with the administrator's name and this password, offered.
+    pub(crate) fn offered_password(&self, password: &str) -> String {
+        let (namespace, username) = (&self.namespace, &self.start.admin.username);
+        format!(
+            "{{apiVersion: v1, kind: Secret, metadata: {{name: octopus, namespace: {namespace}, \
+             labels: {{apikeys.dev/credential: 'true'}}}}, \
+             stringData: {{username: {username}, password: '{password}'}}}}"
+        )
+    }
+
     /// A Secret with a credential.
     pub(crate) fn secret(&self, name: &str, labels: &str, credential: &str) -> String {
         let namespace = &self.namespace;
@@ -31,6 +41,19 @@ impl Case {
             &format!(
                 "type: Octopus, url: '{url}', \
                  auth: {{apiKey: {{secretRef: {{name: octopus, key: api-key}}}}}}, {more}"
+            ),
+        )
+    }
+
+    /// The DeployServer `octopus`, which is signed in to by password.
+    pub(crate) fn server_by_password(&self) -> String {
+        let url = self.url();
+        self.object(
+            "DeployServer",
+            "octopus",
+            &format!(
+                "type: Octopus, url: '{url}', resync: 10s, \
+                 auth: {{basic: {{secretRef: {{name: octopus}}}}}}"
             ),
         )
     }

@@ -146,6 +146,8 @@ pub struct AccountView {
     pub logins: usize,
     /// The ids of its OIDC identities.
     pub oidc_identities: Vec<String>,
+    /// How many sessions of it are open.
+    pub sessions: usize,
 }
 
 /// A key.
@@ -292,6 +294,10 @@ impl Octopus {
                 .filter(|identity| identity.account == account);
             own.map(|identity| identity.id.clone()).collect()
         };
+        let sessions = |account: &str| {
+            let open = self.sessions.iter().filter(|open| open.expires > now);
+            open.filter(|open| open.user == account).count()
+        };
         let accounts = self.users.iter().map(|user| AccountView {
             id: user.id.clone(),
             username: user.username.clone(),
@@ -302,6 +308,7 @@ impl Octopus {
             created: user.created,
             logins: user.logins.len(),
             oidc_identities: identities(&user.id),
+            sessions: sessions(&user.id),
         });
         let teams = self.teams.iter().map(|team| TeamView {
             id: team.id.clone(),
