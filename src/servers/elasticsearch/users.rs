@@ -141,6 +141,7 @@ fn unseen(named: Named<'_>) -> RemoteAccount {
         origin: Origin::Untold,
         roles: std::collections::BTreeSet::new(),
         metadata: FreeForm::default(),
+        logins: Vec::new(),
     }
 }
 
@@ -181,6 +182,7 @@ impl User {
             },
             roles: self.roles.into_iter().collect(),
             metadata: FreeForm(self.metadata),
+            logins: Vec::new(),
         }
     }
 
