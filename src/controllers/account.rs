@@ -30,7 +30,7 @@ use crate::plan::account::{
     Done, Plan, Remote, Seen, Step, fold, mint_stop, plan, replace_stop, verified, works_stop,
 };
 use crate::plan::key::Freshness;
-use crate::plan::port::{AccountId, RemoteTeam, ServerIdentity, TeamRef};
+use crate::plan::port::{AccountId, Oidc, RemoteTeam, ServerIdentity, TeamRef};
 
 /// What passes over one ServiceAccount remember.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -62,6 +62,7 @@ struct Looked {
     pinned: Option<AccountId>,
     remote: Remote,
     teams: Vec<(TeamRef, Option<RemoteTeam>)>,
+    oidc: Option<Oidc>,
 }
 
 /// What a pass holds in its hands besides the facts.
@@ -243,6 +244,7 @@ fn remember(memory: &mut Memory, seen: &Seen, hands: &Hands, wake: Timestamp) {
         pinned: seen.object.pins.account.clone(),
         remote: seen.remote.clone(),
         teams: seen.teams.clone(),
+        oidc: seen.oidc.clone(),
     });
     if seen.remote != Remote::Unknown {
         memory.verified = verified(seen).map(|id| (server(seen), id.clone()));
@@ -307,6 +309,7 @@ fn label(step: &Step) -> Option<&'static str> {
         | Step::Refresh
         | Step::Find(_)
         | Step::FindTeam(_)
+        | Step::FindOidc(_)
         | Step::Look { .. }
         | Step::Census
         | Step::Inspect(_) => None,
@@ -315,6 +318,10 @@ fn label(step: &Step) -> Option<&'static str> {
         Step::Update(..) => Some("Update"),
         Step::Join(..) => Some("Join"),
         Step::Leave(..) => Some("Leave"),
+        Step::GiveLogin(..) => Some("GiveLogin"),
+        Step::DropLogin(..) => Some("DropLogin"),
+        Step::GiveTrust(..) => Some("GiveTrust"),
+        Step::DropTrust(..) => Some("DropTrust"),
         Step::Revoke(..) => Some("Revoke"),
         Step::Empty(_) => Some("Empty"),
         Step::Delete(_) => Some("Delete"),

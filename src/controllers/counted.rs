@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use crate::metrics::Metrics;
 use crate::plan::port::{
-    Ability, AccountDraft, AccountId, AccountName, Change, Fault, KeyId, List, Order, Probe,
-    RemoteAccount, RemoteTeam, TeamId, TeamRef, Witness,
+    Ability, AccountDraft, AccountId, AccountName, Change, Fault, KeyId, List, Login, Oidc, Order,
+    Probe, RemoteAccount, RemoteTeam, TeamId, TeamRef, Trust, Witness,
 };
 use crate::secret::KeyMaterial;
 use crate::servers::{Minted, Server};
@@ -87,6 +87,26 @@ impl Server for Counted {
 
     async fn leave_team(&self, team: &TeamId, account: &AccountId) -> Result<RemoteTeam, Fault> {
         self.count("leave_team", self.server.leave_team(team, account).await)
+    }
+
+    async fn give_login(&self, id: &AccountId, login: &Login) -> Result<RemoteAccount, Fault> {
+        self.count("give_login", self.server.give_login(id, login).await)
+    }
+
+    async fn drop_login(&self, id: &AccountId, provider: &str) -> Result<RemoteAccount, Fault> {
+        self.count("drop_login", self.server.drop_login(id, provider).await)
+    }
+
+    async fn oidc(&self, account: &AccountId) -> Result<Oidc, Fault> {
+        self.count("oidc", self.server.oidc(account).await)
+    }
+
+    async fn give_trust(&self, account: &AccountId, trust: &Trust) -> Result<Oidc, Fault> {
+        self.count("give_trust", self.server.give_trust(account, trust).await)
+    }
+
+    async fn drop_trust(&self, account: &AccountId, name: &str) -> Result<Oidc, Fault> {
+        self.count("drop_trust", self.server.drop_trust(account, name).await)
     }
 
     async fn keys(&self, account: &AccountId) -> Result<List, Fault> {

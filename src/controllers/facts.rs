@@ -13,7 +13,7 @@ use crate::api::{ApiKey, ServiceAccount, annotation, finalizer};
 use crate::plan::account::{self, Maker, Pins};
 use crate::plan::key::{self, Finalizer, IntentSeen};
 use crate::plan::marker::Installation;
-use crate::plan::port::{AccountId, KeyId, ServerIdentity, TeamId};
+use crate::plan::port::{AccountId, KeyId, ServerIdentity};
 use crate::plan::record::{Intent, Uid, format_foreign, parse_foreign};
 use crate::plan::window::Windows;
 
@@ -109,7 +109,9 @@ fn pins(meta: &ObjectMeta) -> Pins {
         } else {
             Maker::Somebody
         },
-        added: words(annotation::ADDED).map(TeamId::new).collect(),
+        added: words(annotation::ADDED)
+            .filter_map(|word| word.parse().ok())
+            .collect(),
         retained: words(annotation::RETAINED).map(KeyId::new).collect(),
         foreign: text(annotation::FOREIGN)
             .map(parse_foreign)

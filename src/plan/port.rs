@@ -56,6 +56,10 @@ text! {
     ServerIdentity
 }
 
+mod logins;
+
+pub use self::logins::{Login, Oidc, Trust};
+
 /// What a kind of server can do. The planners read it; nobody asks which server it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ability {
@@ -254,6 +258,8 @@ pub struct RemoteAccount {
     pub roles: BTreeSet<String>,
     /// Its metadata, without ours.
     pub metadata: FreeForm,
+    /// Its logins of external providers, where accounts have such.
+    pub logins: Vec<Login>,
 }
 
 /// Who is behind an account.

@@ -17,6 +17,10 @@ const NAME: usize = 256;
 /// The greatest length of a digest, in bytes.
 const DIGEST: usize = 64;
 
+/// The greatest number of characters of any other text of an account that are kept. Declared ones are no
+/// longer.
+const TEXT: usize = 512;
+
 /// The greatest number of characters of a key's text that are kept: the last, where a marker is.
 const TAIL: usize = 512;
 
@@ -47,6 +51,29 @@ pub(super) fn some_name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Str
     struct Name(#[serde(deserialize_with = "name")] String);
 
     Ok(Option::deserialize(from)?.map(|Name(name)| name))
+}
+
+/// A text that is longer than a name, where there is one.
+pub(super) fn some_text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(from)?;
+    Ok(text.map(|text| match text.char_indices().nth(TEXT) {
+        Some((end, _)) => text[..end].to_owned(),
+        None => text,
+    }))
+}
+
+/// A list, or null for an empty one, that is refused as soon as it has more than `MAX` entries.
+pub(super) fn few<'de, const MAX: usize, T, D>(from: D) -> Result<Vec<T>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    #[derive(Deserialize)]
+    #[serde(bound(deserialize = "T: Deserialize<'de>"))]
+    struct List<const MAX: usize, T>(#[serde(deserialize_with = "up_to::<MAX, _, _>")] Vec<T>);
+
+    let list = Option::<List<MAX, T>>::deserialize(from)?;
+    Ok(list.map(|List(list)| list).unwrap_or_default())
 }
 
 /// The end of a text, where a marker is; none is an empty one.

@@ -33,8 +33,8 @@ use self::transport::Transport;
 use crate::api::ServerType;
 use crate::clock::{Clock, Entropy};
 use crate::plan::port::{
-    Ability, AccountDraft, AccountId, AccountName, Change, Fault, KeyId, List, NewKey, Order,
-    Probe, RemoteAccount, RemoteTeam, TeamId, TeamRef, Witness,
+    Ability, AccountDraft, AccountId, AccountName, Change, Fault, KeyId, List, Login, NewKey, Oidc,
+    Order, Probe, RemoteAccount, RemoteTeam, TeamId, TeamRef, Trust, Witness,
 };
 use crate::secret::KeyMaterial;
 
@@ -111,6 +111,10 @@ pub struct Minted {
     pub value: KeyMaterial,
 }
 
+fn no_logins() -> Fault {
+    http::unsent("accounts of this kind of server have no such logins")
+}
+
 /// One deploy server, seen through one connection.
 #[async_trait]
 pub trait Server: Send + Sync {
@@ -155,6 +159,36 @@ pub trait Server: Send + Sync {
 
     /// Takes an account out of a team; as [`Server::join_team`].
     async fn leave_team(&self, team: &TeamId, account: &AccountId) -> Result<RemoteTeam, Fault>;
+
+    /// Gives an account a login of an external provider, in place of the one of this provider that it
+    /// may have. `Rejected` where the server does not know the provider, or the provider a claim. Only
+    /// where [`Wish::Logins`] can be followed, as the next four.
+    ///
+    /// [`Wish::Logins`]: crate::plan::port::Wish::Logins
+    async fn give_login(&self, _: &AccountId, _: &Login) -> Result<RemoteAccount, Fault> {
+        Err(no_logins())
+    }
+
+    /// Takes the login of a provider away from an account.
+    async fn drop_login(&self, _: &AccountId, _: &str) -> Result<RemoteAccount, Fault> {
+        Err(no_logins())
+    }
+
+    /// What of OIDC an account has.
+    async fn oidc(&self, _: &AccountId) -> Result<Oidc, Fault> {
+        Err(no_logins())
+    }
+
+    /// Lets tokens open an account, in place of those of the same name, and says what of OIDC it has
+    /// when read again afterwards. One change at a time per account.
+    async fn give_trust(&self, _: &AccountId, _: &Trust) -> Result<Oidc, Fault> {
+        Err(no_logins())
+    }
+
+    /// Lets the tokens of this name open an account no more; as [`Server::give_trust`].
+    async fn drop_trust(&self, _: &AccountId, _: &str) -> Result<Oidc, Fault> {
+        Err(no_logins())
+    }
 
     /// All keys of an account, all pages; where [`Ability::listing`] says so, those of all accounts.
     async fn keys(&self, account: &AccountId) -> Result<List, Fault>;

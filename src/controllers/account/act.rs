@@ -62,6 +62,11 @@ pub(super) async fn act(ctx: &Ctx, seen: &Seen, hands: &mut Hands, step: &Step) 
         | Step::Update(..)
         | Step::Join(..)
         | Step::Leave(..)
+        | Step::GiveLogin(..)
+        | Step::DropLogin(..)
+        | Step::FindOidc(_)
+        | Step::GiveTrust(..)
+        | Step::DropTrust(..)
         | Step::Revoke(..)
         | Step::Empty(_)
         | Step::Delete(_) => {
@@ -108,6 +113,11 @@ async fn call(
         Step::Leave(team, account) => {
             Ok(Done::TeamChanged(server.leave_team(team, account).await?))
         }
+        Step::GiveLogin(id, login) => Ok(Done::Account(server.give_login(id, login).await?)),
+        Step::DropLogin(id, name) => Ok(Done::Account(server.drop_login(id, name).await?)),
+        Step::FindOidc(id) => Ok(Done::Oidc(server.oidc(id).await?)),
+        Step::GiveTrust(id, trust) => Ok(Done::Oidc(server.give_trust(id, trust).await?)),
+        Step::DropTrust(id, name) => Ok(Done::Oidc(server.drop_trust(id, name).await?)),
         Step::Look { newer_than } => {
             let account = match (&seen.object.pins.account, &seen.remote) {
                 (Some(pinned), _) => pinned,

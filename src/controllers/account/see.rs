@@ -68,9 +68,9 @@ pub(super) fn see(ctx: &Ctx, object: ServiceAccount, memory: &Memory) -> Option<
             && looked.server.as_ref() == route.as_ref().ok().map(|route| &route.reach.identity)
             && resync.is_some_and(|resync| now.duration_since(looked.at) < resync)
     });
-    let (found_at, remote, teams) = match looked {
-        Some(looked) => (Some(looked.at), looked.remote, looked.teams),
-        None => (None, Remote::Unknown, Vec::new()),
+    let (found_at, remote, teams, oidc) = match looked {
+        Some(looked) => (Some(looked.at), looked.remote, looked.teams, looked.oidc),
+        None => (None, Remote::Unknown, Vec::new(), None),
     };
     let mut pass = Pass::begin(now, memory.failures);
     pass.found_at = found_at;
@@ -85,6 +85,7 @@ pub(super) fn see(ctx: &Ctx, object: ServiceAccount, memory: &Memory) -> Option<
         rival: rival(ctx, &facts),
         remote,
         teams,
+        oidc,
         list,
         counted: memory.counted,
         census: census(

@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 
-use super::{Demise, Remote, Route, Seen, Step, identity, status, sweep, teams, unshared};
+use super::{
+    Added, Demise, Remote, Route, Seen, Step, identity, logins, status, sweep, teams, unshared,
+};
 use crate::api::conditions::Reason;
 use crate::api::{AccountDeletionPolicy, Management};
 use crate::plan::grant::{Allowance, Retain};
@@ -197,8 +199,11 @@ fn goes(seen: &Seen, policy: AccountDeletionPolicy) -> Result<Step, Stop> {
     if let Some(step) = look(seen).or_else(|| leftover(seen, account)) {
         return Ok(step);
     }
-    if let Some(team) = seen.object.pins.added.iter().next() {
+    if let Some(team) = seen.object.pins.added.iter().find_map(Added::team) {
         return Ok(teams::leave(seen, team, account));
+    }
+    if let Some(step) = logins::undo(seen, account, |_| true) {
+        return Ok(step);
     }
     let disposed = match route.reach.ability.accounts {
         Accounts::Kept => dispose(seen, policy, account),

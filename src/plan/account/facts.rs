@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::Added;
 use crate::api::{ServiceAccountSpec, ServiceAccountStatus};
 use crate::plan::Stop;
 use crate::plan::grant::Allowance;
 use crate::plan::key::{Finalizer, Freshness, Reach, Setback};
 use crate::plan::marker::Installation;
 use crate::plan::port::{
-    AccountId, KeyId, List, Own, RemoteAccount, RemoteTeam, ServerIdentity, TeamId, TeamRef,
+    AccountId, KeyId, List, Oidc, Own, RemoteAccount, RemoteTeam, ServerIdentity, TeamRef,
 };
 use crate::plan::record::Uid;
 use crate::plan::sweep::{Attempts, Claim};
@@ -36,6 +37,8 @@ pub struct Seen {
     pub remote: Remote,
     /// The declared teams that were looked up.
     pub teams: Vec<(TeamRef, Option<RemoteTeam>)>,
+    /// What of OIDC the account has, once it was looked up.
+    pub oidc: Option<Oidc>,
     /// The newest list of the account's keys at hand.
     pub list: Option<List>,
     /// When the list began from which keys were counted last.
@@ -86,8 +89,8 @@ pub struct Pins {
     pub free_at: Option<Timestamp>,
     /// Who made the account.
     pub maker: Maker,
-    /// The teams that we added it to.
-    pub added: BTreeSet<TeamId>,
+    /// What we have added to it.
+    pub added: BTreeSet<Added>,
     /// The keys that outlive their ApiKey on purpose.
     pub retained: BTreeSet<KeyId>,
     /// The keys of no operator that are to be revoked, and since when each has been seen.
@@ -239,6 +242,8 @@ pub enum Done {
     Account(RemoteAccount),
     /// A team, changed and read again.
     TeamChanged(RemoteTeam),
+    /// What of OIDC the account has, looked up or read again after a change.
+    Oidc(Oidc),
     /// The account's keys.
     Looked(List),
     /// All ApiKeys, read live.

@@ -37,6 +37,9 @@ pub fn fold(mut seen: Seen, step: &Step, done: Done) -> Seen {
             {
                 seen.remote = Remote::Unknown;
             }
+            if moved {
+                seen.oidc = None;
+            }
         }
         Done::Account(account) => seen.remote = Remote::Found(account),
         Done::TeamChanged(team) => {
@@ -46,6 +49,7 @@ pub fn fold(mut seen: Seen, step: &Step, done: Done) -> Seen {
                 }
             }
         }
+        Done::Oidc(oidc) => seen.oidc = Some(oidc),
         Done::Looked(list) => {
             seen.counted = Some(list.began);
             seen.pass.counted = true;

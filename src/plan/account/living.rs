@@ -2,6 +2,7 @@
 
 use super::claim::{claim, draft, lost, manageable};
 use super::identity::{identify, lookup, pinned};
+use super::logins::{logins, oidc};
 use super::teams::teams;
 use super::{Remote, Route, Seen, Step, foreign, status, sweep};
 use crate::api::conditions::Reason;
@@ -119,15 +120,7 @@ fn unfit(spec: &ServiceAccountSpec, ability: &Ability) -> Result<(), Stop> {
             "spec.elasticsearch",
         ),
         (spec.realm.is_some(), Wish::Realm, "spec.realm"),
-    ])?;
-    // The shape is there, and nothing follows it yet.
-    if !octopus.external_logins.is_empty() {
-        return Err(Stop::unserved("spec.octopus.externalLogins"));
-    }
-    if !octopus.oidc_identities.is_empty() {
-        return Err(Stop::unserved("spec.octopus.oidcIdentities"));
-    }
-    Ok(())
+    ])
 }
 
 /// Keeps a managed account as declared.
@@ -143,8 +136,10 @@ fn managed(seen: &Seen, route: &Route, account: &RemoteAccount) -> Result<Option
             Step::Update(account.id.clone(), wanted),
         )));
     }
-    if let Some(step) = teams(seen, account)? {
-        return Ok(Some(step));
+    for declared in [teams, logins, oidc] {
+        if let Some(step) = declared(seen, account)? {
+            return Ok(Some(step));
+        }
     }
     works(account).map(|()| None)
 }

@@ -8,6 +8,8 @@
 //! | `identity` | which account on the server that is |
 //! | `claim` | finding, taking over or creating it |
 //! | `teams` | the teams that it joins and leaves |
+//! | `logins` | the external logins and OIDC identities that it is given |
+//! | `added` | what of these we have added, and its annotation |
 //! | `sweep` | its keys, from one list: counted, and orphans revoked |
 //! | `foreign` | `foreignKeys: Revoke` |
 //! | `shared` | whether another cluster makes keys under our name |
@@ -21,6 +23,7 @@
 //! when a complete live list of ApiKeys does not have their uid; nothing is revoked or deleted where
 //! another cluster goes by our name.
 
+mod added;
 mod claim;
 mod ending;
 mod facts;
@@ -28,6 +31,7 @@ mod fold;
 mod foreign;
 mod identity;
 mod living;
+mod logins;
 mod shared;
 mod status;
 mod sweep;
@@ -37,6 +41,7 @@ mod tests;
 
 use jiff::Timestamp;
 
+pub use added::Added;
 pub use ending::stays;
 pub use facts::*;
 pub use fold::fold;
@@ -44,7 +49,7 @@ pub use identity::{default_username, verified};
 pub use living::{mint_stop, replace_stop, works_stop};
 pub use shared::unshared;
 
-use super::port::{AccountDraft, AccountId, AccountName, KeyId, TeamId, TeamRef};
+use super::port::{AccountDraft, AccountId, AccountName, KeyId, Login, TeamId, TeamRef, Trust};
 use super::record::Uid;
 use crate::api::ServiceAccountStatus;
 
@@ -69,6 +74,16 @@ pub enum Step {
     Join(TeamId, AccountId),
     /// Take the account out of a team that we added it to.
     Leave(TeamId, AccountId),
+    /// Give the account a login of an external provider.
+    GiveLogin(AccountId, Login),
+    /// Take away the login of a provider that we gave it.
+    DropLogin(AccountId, String),
+    /// Look up what of OIDC the account has.
+    FindOidc(AccountId),
+    /// Give the account an OIDC identity.
+    GiveTrust(AccountId, Trust),
+    /// Take away the OIDC identity of a name that we gave it.
+    DropTrust(AccountId, String),
     /// List the account's keys; one begun after `newer_than` will do.
     Look {
         /// The list must have begun strictly later.

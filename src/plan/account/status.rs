@@ -2,9 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Maker, Remote, Seen, Step, ending, living, sweep, unshared};
+use super::{Maker, Remote, Seen, Step, ending, living, logins, sweep, unshared};
 use crate::api::conditions::{self, Finding, Reason, Status, Type};
-use crate::api::{AccountOrigin, JoinedTeam, ServiceAccountStatus};
+use crate::api::{AccountOrigin, JoinedTeam, OidcIdentityStatus, ServiceAccountStatus};
 use crate::plan::fault::Retry;
 use crate::plan::rotation::after;
 use crate::plan::{LANDS_WITHIN, Outlook, Stop, backoff, outlook};
@@ -37,9 +37,9 @@ fn wanted(seen: &Seen) -> ServiceAccountStatus {
             Maker::Somebody => AccountOrigin::Existing,
         }),
         username: username.filter(|_| pinned.is_some()),
-        external_id: before.external_id.clone(),
+        external_id: external_id(seen),
         teams: teams(seen),
-        oidc_identities: before.oidc_identities.clone(),
+        oidc_identities: oidc_identities(seen),
         keys,
         retained: sweep::retained(&seen.object)
             .iter()
@@ -60,6 +60,30 @@ fn teams(seen: &Seen) -> Vec<JoinedTeam> {
         .map(|team| JoinedTeam {
             id: team.id.to_string(),
             name: team.name.clone(),
+        })
+        .collect()
+}
+
+/// Shown where OIDC identities are declared, and so are looked up; what was not stays as it was.
+fn external_id(seen: &Seen) -> Option<String> {
+    let octopus = seen.object.spec.octopus.as_ref();
+    octopus.filter(|octopus| !octopus.oidc_identities.is_empty())?;
+    match &seen.oidc {
+        Some(oidc) => Some(oidc.external_id.clone()),
+        None => seen.object.status.external_id.clone(),
+    }
+}
+
+/// The declared OIDC identities that the account has; what was not looked up stays as it was.
+fn oidc_identities(seen: &Seen) -> Vec<OidcIdentityStatus> {
+    let Some(present) = logins::present(seen) else {
+        return seen.object.status.oidc_identities.clone();
+    };
+    let present = present.into_iter();
+    present
+        .map(|(name, id)| OidcIdentityStatus {
+            name: name.to_owned(),
+            id: id.to_owned(),
         })
         .collect()
 }

@@ -1,7 +1,7 @@
 //! The teams of an account: additive, and only what we joined is left.
 
 use super::living::on_the_present;
-use super::{Seen, Step};
+use super::{Added, Seen, Step};
 use crate::api::conditions::Reason;
 use crate::api::{ServiceAccountSpec, Team};
 use crate::plan::Stop;
@@ -21,18 +21,20 @@ pub(super) fn teams(seen: &Seen, account: &RemoteAccount) -> Result<Option<Step>
         wanted.push(found.id.clone());
         if !found.members.contains(&account.id) {
             // What we add is recorded before it is added, so that it can be taken back.
-            if pins.added.contains(&found.id) {
+            let ours = Added::Team(found.id.clone());
+            if pins.added.contains(&ours) {
                 let join = Step::Join(found.id.clone(), account.id.clone());
                 return Ok(Some(on_the_present(seen, join)));
             }
             let mut pins = pins.clone();
-            pins.added.insert(found.id.clone());
+            pins.added.insert(ours);
             return Ok(Some(Step::Pin(pins)));
         }
     }
     Ok(pins
         .added
         .iter()
+        .filter_map(Added::team)
         .find(|team| !wanted.contains(team))
         .map(|team| leave(seen, team, account)))
 }
@@ -47,7 +49,7 @@ pub(super) fn leave(seen: &Seen, team: &TeamId, account: &RemoteAccount) -> Step
         }
         Some(_) => {
             let mut pins = seen.object.pins.clone();
-            pins.added.remove(team);
+            pins.added.remove(&Added::Team(team.clone()));
             Step::Pin(pins)
         }
     }

@@ -2,6 +2,7 @@
 
 mod ending;
 mod keys;
+mod logins;
 mod making;
 mod servers;
 mod taking;
@@ -21,7 +22,7 @@ use crate::plan::key::{Finalizer, Freshness, Reach, Setback};
 use crate::plan::marker::{Installation, Marker, NamespaceHash};
 use crate::plan::port::{
     Ability, AccountName, Accounts, Activity, Afterlife, Effect, Expiry, List, Listing, Nature,
-    Origin, Own, RemoteAccount, RemoteKey, RemoteTeam, ServerIdentity, Value, Wish,
+    Oidc, Origin, Own, RemoteAccount, RemoteKey, RemoteTeam, ServerIdentity, Value, Wish,
 };
 use crate::plan::record::{Nonce, Serial, Uid};
 use crate::plan::sweep::{Attempts, Claim, Scope};
@@ -96,6 +97,7 @@ fn seen(spec: &serde_json::Value) -> Seen {
         rival: None,
         remote: Remote::Unknown,
         teams: Vec::new(),
+        oidc: None,
         list: None,
         counted: None,
         census: Census {
@@ -118,6 +120,7 @@ fn remote(username: &str) -> RemoteAccount {
         origin: Origin::MadeAt(ago(30)),
         roles: BTreeSet::new(),
         metadata: FreeForm::default(),
+        logins: Vec::new(),
     }
 }
 

@@ -144,6 +144,7 @@ fn unseen(named: Named<'_>) -> RemoteAccount {
         origin: Origin::Untold,
         roles: std::collections::BTreeSet::new(),
         metadata: FreeForm::default(),
+        logins: Vec::new(),
     }
 }
 
@@ -199,6 +200,7 @@ impl Profile {
             },
             roles: self.roles.into_iter().collect(),
             metadata: FreeForm(self.metadata),
+            logins: Vec::new(),
         }
     }
 

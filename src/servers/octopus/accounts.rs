@@ -49,18 +49,18 @@ impl Octopus {
         }
     }
 
-    /// Replaces the whole user by what it is, but for what the draft declares.
-    pub(super) async fn rewrite_user(
+    /// Replaces the whole user by what it is, but for what is changed.
+    pub(super) async fn rewrite(
         &self,
         id: &AccountId,
-        draft: &AccountDraft,
+        change: impl FnOnce(&mut Value) -> Result<(), Fault> + Send,
     ) -> Result<RemoteAccount, Fault> {
         let thing = (self.http.origin(), id.to_string());
         let _turn = self.turns.take(thing).await;
         let answer = self.get(one(id)?).await?;
         service_only(&answer.read()?)?;
         let mut whole = answer.whole()?;
-        declare(&mut whole, draft)?;
+        change(&mut whole)?;
         // It is written only, and a service account must not have one.
         fields(&mut whole)?.remove("Password");
         Ok(self
@@ -113,7 +113,7 @@ fn service_only(user: &User) -> Result<(), Fault> {
 }
 
 /// Writes into a user what the draft declares.
-fn declare(user: &mut Value, draft: &AccountDraft) -> Result<(), Fault> {
+pub(super) fn declare(user: &mut Value, draft: &AccountDraft) -> Result<(), Fault> {
     let fields = fields(user)?;
     fields.insert("DisplayName".to_owned(), json!(draft.display_name));
     fields.insert(
@@ -126,7 +126,8 @@ fn declare(user: &mut Value, draft: &AccountDraft) -> Result<(), Fault> {
     Ok(())
 }
 
-fn fields(user: &mut Value) -> Result<&mut Map<String, Value>, Fault> {
+/// The fields of a user.
+pub(super) fn fields(user: &mut Value) -> Result<&mut Map<String, Value>, Fault> {
     user.as_object_mut()
         .ok_or_else(|| Fault::Protocol("an account that is no object".to_owned()))
 }
@@ -138,7 +139,7 @@ mod tests {
     use super::*;
     use crate::api::FreeForm;
     use crate::plan::port::Effect;
-    use crate::plan::port::{AccountName, Origin};
+    use crate::plan::port::{AccountName, Login, Origin};
     use crate::servers::script::Script;
 
     fn shown(id: &str, username: &str) -> Value {
@@ -169,6 +170,10 @@ mod tests {
             origin: Origin::Untold,
             roles: BTreeSet::new(),
             metadata: FreeForm::default(),
+            logins: vec![Login {
+                provider: "AD".to_owned(),
+                claims: std::collections::BTreeMap::new(),
+            }],
         }
     }
 
@@ -261,6 +266,19 @@ mod tests {
         let account = client.account(&AccountId::new("Users-2")).await.unwrap();
         assert_eq!(account.username, "a\u{fffd}b\u{fffd}\u{fffd}c–é");
         assert_eq!(account.display_name, "d".repeat(256) + "…");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn logins_that_make_no_sense_hide_no_user() {
+        let odd = json!([{ "Claims": null }, { "IdentityProviderName": "AD", "Claims": null },
+            { "IdentityProviderName": "Okta", "Claims": { "a": null, "b": { "Value": null } } }]);
+        for (logins, known) in [(Value::Null, 0), (json!([]), 0), (odd, 2)] {
+            let mut user = shown("Users-2", "Team-A.ci");
+            user["Identities"] = logins;
+            let client = Script::new().json(&user).client();
+            let account = client.account(&AccountId::new("Users-2")).await.unwrap();
+            assert_eq!(account.logins.len(), known);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,10 +3,12 @@
 //!
 //! An account is a user with `IsService`; the marker stands in a key's `Purpose`. Here are the trait
 //! and the ways to ask; how we sign in lies in `session`, what is asked in `standing` (the connection
-//! itself), `accounts`, `teams` and `keys`.
+//! itself), `accounts`, `logins`, `oidc`, `teams` and `keys`.
 
 mod accounts;
 mod keys;
+mod logins;
+mod oidc;
 mod session;
 mod standing;
 mod teams;
@@ -31,8 +33,8 @@ use super::turns::Turns;
 use super::{Connection, Minted, Server, Unusable};
 use crate::plan::port::{
     Ability, AccountDraft, AccountId, AccountName, Accounts, Afterlife, Change, Expiry, Fault,
-    KeyId, List, Listing, Order, Probe, RemoteAccount, RemoteTeam, TeamId, TeamRef, Value, Wish,
-    Witness,
+    KeyId, List, Listing, Login, Oidc, Order, Probe, RemoteAccount, RemoteTeam, TeamId, TeamRef,
+    Trust, Value, Wish, Witness,
 };
 use crate::secret::KeyMaterial;
 
@@ -251,7 +253,8 @@ impl Server for Octopus {
         id: &AccountId,
         draft: &AccountDraft,
     ) -> Result<RemoteAccount, Fault> {
-        within(CALL, self.rewrite_user(id, draft)).await
+        let declared = |user: &mut Json| accounts::declare(user, draft);
+        within(CALL, self.rewrite(id, declared)).await
     }
 
     async fn delete_account(&self, id: &AccountId) -> Result<(), Fault> {
@@ -268,6 +271,26 @@ impl Server for Octopus {
 
     async fn leave_team(&self, team: &TeamId, account: &AccountId) -> Result<RemoteTeam, Fault> {
         within(CALL, self.membership(team, account, teams::Wish::Out)).await
+    }
+
+    async fn give_login(&self, id: &AccountId, login: &Login) -> Result<RemoteAccount, Fault> {
+        within(CALL, self.give(id, login)).await
+    }
+
+    async fn drop_login(&self, id: &AccountId, provider: &str) -> Result<RemoteAccount, Fault> {
+        within(CALL, self.take(id, provider)).await
+    }
+
+    async fn oidc(&self, account: &AccountId) -> Result<Oidc, Fault> {
+        within(CALL, self.trusts(account)).await
+    }
+
+    async fn give_trust(&self, account: &AccountId, trust: &Trust) -> Result<Oidc, Fault> {
+        within(CALL, self.trust(account, trust)).await
+    }
+
+    async fn drop_trust(&self, account: &AccountId, name: &str) -> Result<Oidc, Fault> {
+        within(CALL, self.distrust(account, name)).await
     }
 
     async fn keys(&self, account: &AccountId) -> Result<List, Fault> {

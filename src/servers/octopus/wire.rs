@@ -3,6 +3,8 @@
 //! will stand in a path. Nothing is kept that is longer than people or servers need: a server that
 //! means harm must not fill our memory.
 
+mod logins;
+
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -11,7 +13,9 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::super::bounded::{id, name, some_name, tail, up_to};
+use self::logins::{LOGINS, ShownLogin};
+pub(super) use self::logins::{Provider, Providers, Trusted, Trusts};
+use super::super::bounded::{few, id, name, some_name, tail, up_to};
 use super::super::plain::visible;
 use crate::api::FreeForm;
 use crate::plan::port::{
@@ -97,6 +101,8 @@ pub(super) struct User {
     /// Servers of today tell it.
     #[serde(default)]
     created: Option<Timestamp>,
+    #[serde(default, deserialize_with = "few::<LOGINS, _, _>")]
+    identities: Vec<ShownLogin>,
 }
 
 impl User {
@@ -118,6 +124,11 @@ impl User {
             origin: self.created.map_or(Origin::Untold, Origin::MadeAt),
             roles: BTreeSet::new(),
             metadata: FreeForm::default(),
+            logins: self
+                .identities
+                .into_iter()
+                .filter_map(ShownLogin::login)
+                .collect(),
             activity: if self.is_active {
                 Activity::Enabled
             } else {

@@ -204,6 +204,7 @@ fn account(username: &str) -> RemoteAccount {
         origin: Origin::Untold,
         roles: std::collections::BTreeSet::new(),
         metadata: crate::api::FreeForm::default(),
+        logins: Vec::new(),
     }
 }
 

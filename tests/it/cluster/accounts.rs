@@ -20,6 +20,7 @@ pub(super) fn rows() -> Vec<Row> {
         the_operators_own_account,
         team_that_does_not_exist,
         teams_are_additive,
+        ways_in_are_additive,
         two_of_one_account,
         observed,
         observed_and_absent,
@@ -174,6 +175,36 @@ async fn teams_are_additive(case: Arc<Case>) -> Result<()> {
             "the bystander was put out of {team}"
         );
     }
+    case.healed(1).await
+}
+
+/// A login that cannot be is told; others are given, and taken back.
+async fn ways_in_are_additive(case: Arc<Case>) -> Result<()> {
+    let [credential, server, _, key] = case.whole();
+    let asked = |provider: &str| {
+        case.account(&format!(
+            "octopus: {{externalLogins: [{{provider: {provider}, claims: {{email: a@b}}}}], \
+             oidcIdentities: [{{name: a, issuer: 'https://issuer.test', subject: b}}]}}"
+        ))
+    };
+    case.apply(&[credential, server, asked("Directory"), key])
+        .await?;
+    let words = "there is no login provider \"Directory\", but these: Azure AD";
+    case.says(Account("ci"), Reason::Rejected, words).await?;
+    case.unasked()?;
+    case.apply(&[asked("Okta")]).await?;
+    case.healed(1).await?;
+    let ways = |case: &Case| {
+        let view = case.twin.view();
+        let account = view.account(&name(case))?.clone();
+        Some((account.logins, account.oidc_identities.len()))
+    };
+    ensure!(ways(&case) == Some((1, 1)), "{:?}", ways(&case));
+    case.apply(&[case.account("")]).await?;
+    case.shown("that both are taken back", |case| {
+        (ways(case) == Some((0, 0))).then_some(())
+    })
+    .await?;
     case.healed(1).await
 }
 

@@ -191,16 +191,15 @@ async fn left_out(case: &Case) -> Result<()> {
 }
 
 async fn logins_beyond_the_grant(case: Arc<Case>) -> Result<()> {
-    for asked in [
-        "octopus: {externalLogins: [{provider: Directory, claims: {email: a@b}}]}",
-        "octopus: {oidcIdentities: [{name: a, issuer: 'https://issuer.test', subject: b}]}",
-    ] {
-        let words = "logins are not granted";
-        let grants = ("logins: false", words, "logins: true");
-        let told = (Reason::NotSupportedYet, "does not serve");
-        unserved(&case, asked, grants, told).await?;
-    }
-    left_out(&case).await
+    let asked = "octopus: {externalLogins: [{provider: Okta, claims: {email: a@b}}], \
+                 oidcIdentities: [{name: a, issuer: 'https://issuer.test', subject: b}]}";
+    let words = "logins are not granted";
+    widened(&case, asked, "logins: false", words, "logins: true").await?;
+    let view = case.twin.view();
+    let name = format!("{}.ci", case.namespace);
+    let there = view.account(&name).context("no account")?;
+    ensure!(there.logins == 1 && there.oidc_identities.len() == 1);
+    Ok(())
 }
 
 async fn foreign_keys_beyond_the_grant(case: Arc<Case>) -> Result<()> {

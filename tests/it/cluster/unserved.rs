@@ -64,24 +64,6 @@ async fn unserved_sign_in(case: Arc<Case>) -> Result<()> {
 async fn unserved_accounts(case: Arc<Case>) -> Result<()> {
     case.apply(&case.ground()).await?;
     case.apply(&[case.key("")]).await?;
-    let identity = "{name: a, issuer: 'https://issuer.test', subject: b}";
-    for (asked, what) in [
-        (
-            "octopus: {externalLogins: [{provider: Directory, claims: {email: a@b}}]}".to_owned(),
-            "spec.octopus.externalLogins",
-        ),
-        (
-            format!("octopus: {{oidcIdentities: [{identity}]}}"),
-            "spec.octopus.oidcIdentities",
-        ),
-    ] {
-        case.apply(&[case.account(&asked)]).await?;
-        let words = format!("does not serve {what} yet. {LEAVE_OUT}");
-        case.says(Account("ci"), Reason::NotSupportedYet, &words)
-            .await?;
-        case.says(Key("ci"), Reason::WaitingForAccount, &words)
-            .await?;
-    }
     case.apply(&[case.account("elasticsearch: {roles: [a]}")])
         .await?;
     let words = "Octopus Deploy has nothing that spec.elasticsearch could be. Leave it out.";

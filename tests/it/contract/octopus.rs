@@ -1,6 +1,8 @@
 //! What only Octopus Deploy has: people, teams and spaces, rights, the rules for a key's end, a virtual
-//! directory, and in `sessions` what is peculiar to a sign-in by password.
+//! directory; in `sessions` what is peculiar to a sign-in by password, in `logins` the ways in without a
+//! key.
 
+mod logins;
 mod sessions;
 
 use anyhow::{Context as _, ensure};
@@ -96,7 +98,7 @@ pub(super) fn own(rung: Rung) -> Rung {
         joining_is_additive_and_race_free,
         a_team_that_cannot_change_says_so,
     );
-    let rung = sessions::own(rung);
+    let rung = sessions::own(logins::own(rung));
     let rung = suite!(rung, "octopus", under_a_directory: everything_works_under_a_directory);
     let rung = suite!(rung, "octopus", old: an_old_server_has_fewer_rules);
     suite!(rung, "octopus", with_an_ending_credential: no_key_outlives_our_own)

@@ -26,6 +26,7 @@ pub(super) fn tests() -> Vec<Test> {
             "an_adopted_account_that_is_gone_holds_nobody",
             adopted_and_gone,
         ),
+        test("ways_in_without_a_key_are_given_and_taken_back", ways_in),
         test("the_longest_namespace_has_its_own_accounts", longest),
     ]
 }
@@ -44,14 +45,20 @@ fn view(scene: &Scene, username: &str) -> Result<AccountView> {
 
 /// An administrator makes a service account by hand.
 async fn by_hand(scene: &Scene, username: &str) -> Result<AccountView> {
-    let admin = scene.twin.look(|twin, _| twin.start().admin.key.clone());
     let body = json!({"Username": username, "DisplayName": "By hand", "IsService": true});
-    let request = http::Request::post("/api/users")
+    by_admin(scene, "/api/users", &body).await?;
+    view(scene, username)
+}
+
+/// An administrator makes something.
+async fn by_admin(scene: &Scene, path: &str, body: &Value) -> Result<()> {
+    let admin = scene.twin.look(|twin, _| twin.start().admin.key.clone());
+    let request = http::Request::post(path)
         .header("X-Octopus-ApiKey", admin)
         .body(Bytes::from(body.to_string()))?;
     let answer = scene.twin.send(request).await?;
     ensure!(answer.status().is_success(), "{}", answer.status());
-    view(scene, username)
+    Ok(())
 }
 
 async fn observed(scene: Scene) -> Result<()> {
@@ -256,6 +263,56 @@ async fn disabled(scene: Scene) -> Result<()> {
         .await?;
     scene.until_ready(&deploys, MINUTE).await?;
     only_published(&scene, "deploys")
+}
+
+/// External logins and OIDC identities: those of the manifest come and go, those of others stay.
+async fn ways_in(scene: Scene) -> Result<()> {
+    connect(&scene).await?;
+    let identity = |name: &str, subject: &str| json!({"name": name, "issuer": "https://issuer.test", "subject": subject});
+    let login = json!({"provider": "Okta", "claims": {"email": "ci@a.example"}});
+    let asked = |identities: Value| json!({"octopus": {"externalLogins": [login], "oidcIdentities": identities}});
+    let shop = identity("the shop", "repo:a/*");
+    let address = account(&scene, asked(json!([shop]))).await?;
+    scene.until_ready(&address, MINUTE).await?;
+    let first = view(&scene, "team-a.ci")?;
+    ensure!(
+        first.logins == 1 && first.oidc_identities.len() == 1,
+        "{first:?}"
+    );
+    let status = scene.get(&address).context("it is gone")?["status"].clone();
+    let shown = json!([{"name": "the shop", "id": first.oidc_identities[0]}]);
+    ensure!(status["oidcIdentities"] == shown, "{status}");
+    ensure!(status["externalId"].is_string(), "{status}");
+    // Somebody gives it one by hand, and the manifest changes.
+    let path = format!("/api/serviceaccounts/{}/oidcidentities/create/v1", first.id);
+    let theirs = json!({"Name": "theirs", "Issuer": "https://issuer.test", "Subject": "x"});
+    by_admin(&scene, &path, &theirs).await?;
+    let changed = asked(json!([
+        identity("the shop", "repo:b/*"),
+        identity("more", "y")
+    ]));
+    scene.patch(&address, json!({"spec": changed})).await?;
+    scene.run(MINUTE).await;
+    let second = view(&scene, "team-a.ci")?;
+    ensure!(second.oidc_identities.len() == 3, "{second:?}");
+    ensure!(
+        second.oidc_identities[0] == first.oidc_identities[0],
+        "it was made anew"
+    );
+    scene
+        .patch(&address, json!({"spec": {"octopus": null}}))
+        .await?;
+    scene.run(MINUTE).await;
+    let last = view(&scene, "team-a.ci")?;
+    ensure!(last.logins == 0, "{last:?}");
+    ensure!(
+        last.oidc_identities == second.oidc_identities[1..2],
+        "{last:?}"
+    );
+    scene.until_ready(&address, MINUTE).await?;
+    let added = &scene.get(&address).context("it is gone")?["metadata"]["annotations"];
+    ensure!(added["apikeys.dev/added"].is_null(), "{added}");
+    Ok(())
 }
 
 /// Its ServiceAccount is deleted before anything more was recorded of it.

@@ -154,7 +154,11 @@ fn a_wish_to_adopt_beyond_the_grant_ends_no_account() {
 #[test]
 fn without_a_grant_nothing_is_taken_away_either() {
     let mut forged = seen(&json(r#"{"username": "victim"}"#)).pinned(Maker::Us);
-    forged.object.pins.added.insert(TeamId::new("Teams-1"));
+    forged
+        .object
+        .pins
+        .added
+        .insert(Added::Team(TeamId::new("Teams-1")));
     forged.grant = Err(Stop::plain(Reason::NotGranted));
     let going = forged.found(remote("victim")).deleting();
     assert_eq!(plan(&going.clone().listed(vec![])).step, Step::Close);
