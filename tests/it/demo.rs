@@ -4,14 +4,16 @@ use std::future::pending;
 use std::io;
 use std::sync::Arc;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use testbed::control_plane::Binaries;
-use testbed::demo::{Act, Demo, Kind, Outcome, Page, Programs, Step};
-use testbed::twins::{Effect, Fault, Rule};
+use testbed::demo::{Act, Demo, Kind, Outcome, Page, Programs, Server, Step};
+use testbed::elasticsearch;
+use testbed::twins::octopus::Octopus;
+use testbed::twins::{Door, Effect, Fault, Rule};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use crate::ladder::{Ground, Rung};
+use crate::ladder::{Ground, Missing, Rung};
 
 /// What is on a page, for who writes it and who reads it.
 #[derive(Clone)]
@@ -57,15 +59,23 @@ struct Stage {
 }
 
 impl Stage {
-    async fn raise(kubernetes: Binaries) -> Result<Self> {
+    async fn raise(kubernetes: Binaries, servers: &[Kind]) -> Result<Self> {
         let programs = Programs {
             kubernetes,
             operator: env!("CARGO_BIN_EXE_apikey-operator").into(),
         };
         let sheet = Sheet(watch::Sender::new(String::new()));
         let mut page = Page::log(sheet.clone());
-        let demo = Box::pin(Demo::raise(&programs, Kind::Octopus, &mut page)).await?;
+        let demo = Box::pin(Demo::raise(&programs, servers, &mut page)).await?;
         Ok(Self { demo, page, sheet })
+    }
+
+    /// One with Octopus Deploy alone, and the way to all that can happen to that.
+    async fn with_octopus(kubernetes: Binaries) -> Result<(Self, Door<Octopus>)> {
+        let stage = Self::raise(kubernetes, &[Kind::Octopus]).await?;
+        let octopus = stage.demo.servers().iter().find_map(Server::octopus);
+        let door = octopus.context("there is no Octopus Deploy")?.clone();
+        Ok((stage, door))
     }
 
     /// As `cargo demo --check`; also what is on the page.
@@ -88,33 +98,76 @@ fn wrong(outcome: &Outcome, at: Step, words: &str) -> Result<()> {
     Ok(())
 }
 
-/// All is well: it says 0, tells no secret, and leaves nothing behind.
+/// With every server that this machine can have.
 async fn it_says_0_when_all_is_well(binaries: Binaries) -> Result<()> {
-    let stage = Stage::raise(binaries).await?;
-    let server = stage.demo.server().url().replace("http://", "");
+    match elasticsearch::obtain().await {
+        Ok(_) => all_is_well(binaries, &Kind::ALL).await,
+        Err(elasticsearch::Fault::Missing(what)) => {
+            all_is_well(binaries, &[Kind::Octopus, Kind::StackStorm]).await?;
+            bail!(Missing(what))
+        }
+        Err(elasticsearch::Fault::Failed(why)) => bail!(why),
+    }
+}
+
+/// It says 0, tells no secret, and leaves nothing behind.
+async fn all_is_well(binaries: Binaries, servers: &[Kind]) -> Result<()> {
+    let stage = Stage::raise(binaries, servers).await?;
+    let urls: Vec<_> = stage.demo.servers().iter().map(Server::url).collect();
     let log = stage.demo.operator().log().to_owned();
     let (outcome, text) = stage.check().await;
     ensure!(outcome.code() == 0, "{outcome:?}\n{text}");
-    for part in [
-        "READY",
-        "OCTOPUS_API_KEY",
-        "Secret deploy was deleted, and is back with a key that works",
-        "Secret release-1042 has another key, which works",
-        "the server takes none of its 5 keys any more",
-        "How long",
-    ] {
+    for server in servers {
+        for part in story(*server) {
+            ensure!(text.contains(part), "no {part}:\n{text}");
+        }
+    }
+    for part in ["READY", "How long"] {
         ensure!(text.contains(part), "no {part}:\n{text}");
     }
-    // All keys of the server begin so.
+    // All keys of Octopus Deploy begin so; those of the others have no blanks, and are long.
     ensure!(!text.contains("API-"), "a key is shown:\n{text}");
+    let long = |word: &&str| word.len() >= 40 && !word.contains(['/', ':']);
+    let long: Vec<_> = text.split_whitespace().filter(long).collect();
+    ensure!(long.is_empty(), "a key is shown, {long:?}:\n{text}");
     ensure!(!log.exists());
-    ensure!(TcpStream::connect(server).await.is_err());
+    for url in urls {
+        let closed = TcpStream::connect(url.replace("http://", "")).await;
+        ensure!(closed.is_err(), "{url}");
+    }
     Ok(())
+}
+
+/// What is on the page when all is well with a server.
+fn story(server: Kind) -> [&'static str; 5] {
+    match server {
+        Kind::Octopus => [
+            "Secret deploy has OCTOPUS_API_KEY and OCTOPUS_URL",
+            "Secret deploy was deleted, and is back with a key that works",
+            "Secret release-1042 has another key, which works",
+            "Octopus Deploy takes none of the 5 keys any more",
+            "1 account and 5 keys made on Octopus Deploy, none of them is left",
+        ],
+        Kind::StackStorm => [
+            "Secret alerts has ST2_API_KEY, ST2_API_URL and ST2_AUTH_URL",
+            "Secret alerts was deleted, and is back with a key that works",
+            "Secret drill-12 has another key, which works",
+            "StackStorm takes none of the 5 keys any more",
+            "5 keys made on StackStorm, none of them is left",
+        ],
+        Kind::Elasticsearch => [
+            "Secret ingest has ELASTICSEARCH_API_KEY, ELASTICSEARCH_API_KEY_ID and ELASTICSEARCH_URL",
+            "Secret ingest was deleted, and is back with a key that works",
+            "Secret import-88 has another key, which works",
+            "Elasticsearch takes none of the 5 keys any more",
+            "5 keys made on Elasticsearch, none of them is left",
+        ],
+    }
 }
 
 /// Without the operator nothing becomes ready, and nobody waits for it.
 async fn it_says_1_when_the_operator_is_dead(binaries: Binaries) -> Result<()> {
-    let stage = Stage::raise(binaries).await?;
+    let (stage, _) = Stage::with_octopus(binaries).await?;
     stage.demo.operator().kill().await?;
     let (outcome, _) = stage.check().await;
     wrong(&outcome, Step::Apply, "the operator has ended (signal: 9")
@@ -122,8 +175,7 @@ async fn it_says_1_when_the_operator_is_dead(binaries: Binaries) -> Result<()> {
 
 /// The server makes no keys: the sentence is the one that the `ApiKey` says.
 async fn it_says_1_when_the_server_refuses(binaries: Binaries) -> Result<()> {
-    let stage = Stage::raise(binaries).await?;
-    let door = stage.demo.server().door().clone();
+    let (stage, door) = Stage::with_octopus(binaries).await?;
     door.fault(Rule::new(Fault::Refused { status: 403 }).on("POST", "/api/users/*/apikeys"));
     let (outcome, _) = stage.check().await;
     ensure!(door.sent(Effect::Mint) > 0 && door.done(Effect::Mint) == 0);
@@ -136,27 +188,25 @@ async fn it_says_1_when_the_server_refuses(binaries: Binaries) -> Result<()> {
 
 /// The server says that it has revoked the key, and has not.
 async fn it_says_1_when_a_key_outlives_its_manifest(binaries: Binaries) -> Result<()> {
-    let stage = Stage::raise(binaries).await?;
-    let door = stage.demo.server().door().clone();
+    let (stage, door) = Stage::with_octopus(binaries).await?;
     door.fault(Rule::new(Fault::Feigned).on("DELETE", "/api/users/*/apikeys/*"));
     let (outcome, _) = stage.check().await;
     ensure!(door.sent(Effect::Revoke) > 0);
     wrong(
         &outcome,
         Step::Dead,
-        "the server still takes its key, as team-a.ci",
+        "Octopus Deploy still takes a key of them, as team-a.ci",
     )
 }
 
 /// It stays until it is interrupted, and then ends in order.
 async fn it_stays_until_it_is_interrupted(binaries: Binaries) -> Result<()> {
-    let mut stage = Stage::raise(binaries).await?;
+    let (mut stage, door) = Stage::with_octopus(binaries).await?;
     let mut seen = stage.sheet.0.subscribe();
     let interrupt = async {
         // The page lives as long as the demo, so this waits for the words alone.
         let _ = seen.wait_for(|text| text.contains("Ctrl-C ends")).await;
     };
-    let door = stage.demo.server().door().clone();
     let outcome = stage.demo.perform(Act::Stay, &mut stage.page, interrupt);
     let outcome = Box::pin(outcome).await;
     let text = stage.sheet.0.borrow().clone();

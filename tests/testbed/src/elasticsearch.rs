@@ -10,7 +10,7 @@
 //! deletion by query (so old keys are never forgotten), nothing but what keys and users need. TLS is
 //! off.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::process::Command;
@@ -112,9 +112,7 @@ impl Elasticsearch {
     /// [`Fault::Missing`] without Maven or Java; [`Fault::Failed`] when it cannot be built or does
     /// not answer, with its last words.
     pub async fn start(options: &Options) -> Result<Self, Fault> {
-        let java = &mut Command::new("java");
-        output(java.arg("-version"), PATIENCE, MAVEN.remedy).await?;
-        let built = install(&MAVEN).await?;
+        let built = obtain().await?;
         let folder = RunFolder::create().map_err(failed)?;
         let process = launch(&built, folder.path(), options).map_err(failed)?;
         let url = ready(&process, folder.path(), options).await?;
@@ -140,6 +138,16 @@ impl Elasticsearch {
     pub fn process(&self) -> &Process {
         &self.process
     }
+}
+
+/// Looks for Java and builds the launcher unless it is built; returns where it is.
+///
+/// # Errors
+/// As [`Elasticsearch::start`].
+pub async fn obtain() -> Result<PathBuf, Fault> {
+    let java = &mut Command::new("java");
+    output(java.arg("-version"), PATIENCE, MAVEN.remedy).await?;
+    install(&MAVEN).await
 }
 
 fn failed(cause: impl std::fmt::Display) -> Fault {

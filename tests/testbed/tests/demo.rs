@@ -41,3 +41,12 @@ async fn it_ends_with_1_and_a_sentence_when_something_is_missing() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("Go 1.26"), "{said}");
 }
+
+#[tokio::test]
+async fn it_ends_with_1_and_a_sentence_without_java() {
+    let mut demo = demo();
+    demo.args(["--server", "all"]).env("PATH", "");
+    let (output, said) = outcome(demo).await;
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("Java development kit 17"), "{said}");
+}

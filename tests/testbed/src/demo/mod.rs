@@ -1,4 +1,4 @@
-//! The demo: the operator at work on a control plane and a deploy server of its own, all on
+//! The demo: the operator at work on a control plane and deploy servers of its own, all on
 //! 127.0.0.1, shown step by step.
 //!
 //! It is a library so that tests can disturb it between its steps; [`Outcome::code`] is what the
@@ -9,19 +9,22 @@
 //! | `step.rs` | the steps, what can be wrong, how it can end |
 //! | `page.rs` | what people see |
 //! | `operator.rs` | the operator: built, installed, started |
-//! | `server.rs` | the deploy server, and what is asked of it |
+//! | `server.rs` | the deploy servers, and what is asked of them |
+//! | `samples.rs` | the manifests |
 //! | `story.rs` | what a team does: applies, takes, deletes |
+//! | `part.rs` | what happens with one server's keys on the way |
 //!
 //! Invariants: the user's own kubeconfig is neither read nor touched; nothing secret is shown; when
 //! it ends, however it ends, nothing is left running.
 
 mod operator;
 mod page;
+mod part;
+mod samples;
 mod server;
 mod step;
 mod story;
 
-use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -32,10 +35,10 @@ use tokio::time::timeout;
 
 pub use self::operator::Operator;
 pub use self::page::Page;
-pub use self::server::{Answer, Kind, Server};
+pub use self::server::{Kind, Server};
 pub use self::step::{Outcome, Step, Trouble};
 use crate::control_plane::{Binaries, Binary, ControlPlane};
-use crate::process;
+use crate::{elasticsearch, process};
 
 /// No wait is longer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -69,7 +72,11 @@ impl Programs {
     ///
     /// # Errors
     /// One sentence that names what is missing and the fix.
-    pub async fn obtain(page: &mut Page) -> Result<Self, Trouble> {
+    pub async fn obtain(servers: &[Kind], page: &mut Page) -> Result<Self, Trouble> {
+        let elasticsearch = async {
+            elasticsearch::obtain().await?;
+            Ok(((), "Elasticsearch is there".to_owned()))
+        };
         let kubernetes = async {
             let binaries = Binaries::obtain().await?;
             Ok((binaries, "the programs of Kubernetes are there".to_owned()))
@@ -79,6 +86,9 @@ impl Programs {
             Ok((program, "the operator is built".to_owned()))
         };
         page.heading("What it stands on");
+        if servers.contains(&Kind::Elasticsearch) {
+            page.step(Step::Elasticsearch, elasticsearch).await?;
+        }
         Ok(Self {
             kubernetes: page.step(Step::Programs, kubernetes).await?,
             operator: page.step(Step::Operator, operator).await?,
@@ -90,22 +100,23 @@ impl Programs {
 pub struct Demo {
     // In the order of ending.
     operator: Operator,
-    server: Server,
+    servers: Vec<Server>,
     control_plane: ControlPlane,
 }
 
 impl Demo {
-    /// Starts Kubernetes, the deploy server and the operator.
+    /// Starts Kubernetes, the deploy servers and the operator.
     ///
     /// # Errors
     /// When one of them does not start.
     pub async fn raise(
         programs: &Programs,
-        server: Kind,
+        servers: &[Kind],
         page: &mut Page,
     ) -> Result<Self, Trouble> {
         let control_plane = page.step(Step::ControlPlane, kubernetes(programs)).await?;
-        let server = page.step(Step::Server, deploy_server(server)).await?;
+        let servers = servers.iter().copied().map(deploy_server);
+        let servers = page.each(Step::Server, servers).await?;
         let install = async {
             operator::install(&control_plane, &root()).await?;
             Ok((
@@ -124,7 +135,7 @@ impl Demo {
         let operator = page.step(Step::Start, operator).await?;
         let demo = Self {
             operator,
-            server,
+            servers,
             control_plane,
         };
         Ok(demo)
@@ -135,9 +146,9 @@ impl Demo {
         &self.operator
     }
 
-    /// The deploy server.
-    pub fn server(&self) -> &Server {
-        &self.server
+    /// The deploy servers.
+    pub fn servers(&self) -> &[Server] {
+        &self.servers
     }
 
     /// Shows everything, and ends it in order. When `interrupt` is done it ends at once.
@@ -171,7 +182,7 @@ impl Demo {
     /// Ends everything, in order.
     async fn end(self) -> Result<((), String)> {
         let operator = self.operator.stop().await;
-        drop(self.server);
+        drop(self.servers);
         self.control_plane.stop().await?;
         operator?;
         Ok((
@@ -224,7 +235,7 @@ async fn kubernetes(programs: &Programs) -> Result<(ControlPlane, String)> {
 
 async fn deploy_server(kind: Kind) -> Result<(Server, String)> {
     let server = Server::start(kind).await?;
-    let text = format!("a simulated {}, {}", server.name(), server.url());
+    let text = format!("{}, {}", server.name(), server.url());
     Ok((server, text))
 }
 
@@ -232,23 +243,4 @@ async fn deploy_server(kind: Kind) -> Result<(Server, String)> {
 fn root() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     root.canonicalize().unwrap_or(root)
-}
-
-/// Writes the samples, filled for this server, into `folder`.
-fn write_samples(server: &Server, folder: &Path) -> Result<()> {
-    let samples = root().join("tests/testbed/samples");
-    for part in ["", "more"] {
-        let (from, to) = (samples.join(part), folder.join(part));
-        fs::create_dir_all(&to)?;
-        for file in
-            fs::read_dir(&from).with_context(|| format!("no samples in {}", from.display()))?
-        {
-            let file = file?;
-            if file.path().is_file() {
-                let manifest = server.fill(&fs::read_to_string(file.path())?);
-                fs::write(to.join(file.file_name()), manifest)?;
-            }
-        }
-    }
-    Ok(())
 }

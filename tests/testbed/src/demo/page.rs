@@ -6,6 +6,8 @@
 use std::io::{IsTerminal as _, Write};
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::stream::FuturesOrdered;
 use tokio::time::Instant;
 
 use super::step::{Step, Trouble};
@@ -94,12 +96,50 @@ impl Page {
         step: Step,
         work: impl Future<Output = anyhow::Result<(T, String)>>,
     ) -> Result<T, Trouble> {
-        let Ink { good, bad, .. } = self.ink;
         self.under_way(step);
         let began = Instant::now();
         let result = work.await;
         let took = began.elapsed();
         self.times.push((step, took));
+        self.settle(step, result, took)
+    }
+
+    /// Does one step for each of many, all at once: a line for each, in their order. The first that
+    /// fails ends the others.
+    pub(super) async fn each<T, W>(
+        &mut self,
+        step: Step,
+        works: impl IntoIterator<Item = W>,
+    ) -> Result<Vec<T>, Trouble>
+    where
+        W: Future<Output = anyhow::Result<(T, String)>>,
+    {
+        let began = Instant::now();
+        let timed = async |work: W| (work.await, began.elapsed());
+        let mut works: FuturesOrdered<_> = works.into_iter().map(timed).collect();
+        let mut results = Vec::new();
+        self.under_way(step);
+        while let Some((result, took)) = works.next().await {
+            results.push(self.settle(step, result, took));
+            if results.last().is_some_and(Result::is_err) {
+                break;
+            }
+            if !works.is_empty() {
+                self.under_way(step);
+            }
+        }
+        self.times.push((step, began.elapsed()));
+        results.into_iter().collect()
+    }
+
+    /// Shows what came of a step.
+    fn settle<T>(
+        &mut self,
+        step: Step,
+        result: anyhow::Result<(T, String)>,
+        took: Duration,
+    ) -> Result<T, Trouble> {
+        let Ink { good, bad, .. } = self.ink;
         match result {
             Ok((value, text)) => {
                 self.done(good, '✓', &text, took);

@@ -9,11 +9,13 @@ use std::process::{ExitCode, Termination};
 pub enum Step {
     /// The programs of Kubernetes are found or built.
     Programs,
+    /// Elasticsearch is found or built.
+    Elasticsearch,
     /// The operator is built.
     Operator,
     /// Kubernetes starts.
     ControlPlane,
-    /// The deploy server starts.
+    /// The deploy servers start.
     Server,
     /// What the chart renders is applied.
     Install,
@@ -23,7 +25,7 @@ pub enum Step {
     Apply,
     /// Every `ApiKey` becomes ready.
     Ready,
-    /// The server takes the key that is in the Secret.
+    /// The servers take the keys that are in the Secrets.
     Prove,
     /// A key is replaced because somebody asks for it.
     Rotate,
@@ -35,11 +37,11 @@ pub enum Step {
     Replace,
     /// The `ApiKey`s are deleted.
     Delete,
-    /// The server takes that key no more.
+    /// The servers take those keys no more.
     Dead,
     /// All else is deleted.
     Clear,
-    /// The server is as it was before.
+    /// The servers are as they were before.
     Left,
     /// It goes on until somebody ends it.
     Stay,
@@ -51,20 +53,21 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Programs => "getting the programs of Kubernetes",
+            Self::Elasticsearch => "getting Elasticsearch",
             Self::Operator => "building the operator",
             Self::ControlPlane => "starting Kubernetes",
-            Self::Server => "starting the deploy server",
+            Self::Server => "starting the deploy servers",
             Self::Install => "installing kinds and rights",
             Self::Start => "starting the operator",
             Self::Apply => "applying the manifests",
             Self::Ready => "waiting for the keys",
-            Self::Prove => "trying the key",
-            Self::Rotate => "replacing the key",
+            Self::Prove => "trying the keys",
+            Self::Rotate => "asking for another key",
             Self::Lose => "waiting for the Secret to come back",
             Self::Vanish => "deleting a key on the server",
             Self::Replace => "waiting for what the server lost",
             Self::Delete => "deleting the keys",
-            Self::Dead => "trying the key again",
+            Self::Dead => "trying the old keys again",
             Self::Clear => "deleting the rest",
             Self::Left => "looking for what is left",
             Self::Stay => "staying",
