@@ -127,9 +127,9 @@ async fn all_is_well(binaries: Binaries, servers: &[Kind]) -> Result<()> {
     }
     // All keys of Octopus Deploy begin so; those of the others have no blanks, and are long.
     ensure!(!text.contains("API-"), "a key is shown:\n{text}");
-    let long = |word: &&str| word.len() >= 40 && !word.contains(['/', ':']);
-    let long: Vec<_> = text.split_whitespace().filter(long).collect();
-    ensure!(long.is_empty(), "a key is shown, {long:?}:\n{text}");
+    let may_be_a_key = |word: &&str| word.len() >= 40 && !word.contains(['/', ':']);
+    let shown: Vec<_> = text.split_whitespace().filter(may_be_a_key).collect();
+    ensure!(shown.is_empty(), "a key is shown, {shown:?}:\n{text}");
     ensure!(!log.exists());
     for url in urls {
         let closed = TcpStream::connect(url.replace("http://", "")).await;

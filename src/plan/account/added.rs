@@ -1,6 +1,7 @@
 //! What we have added to an account, and its annotation: one word each.
 
 use std::fmt;
+use std::fmt::Write as _;
 use std::str::FromStr;
 
 use crate::plan::port::TeamId;
@@ -69,7 +70,7 @@ fn word(name: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-_.~/@".contains(&byte) {
             word.push(char::from(byte));
         } else {
-            word.push_str(&format!("%{byte:02X}"));
+            let _ = write!(word, "%{byte:02X}");
         }
     }
     word

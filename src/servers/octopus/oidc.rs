@@ -65,12 +65,11 @@ impl Octopus {
         let user = user_id(account)?;
         let mut same = before.trusts.iter();
         let same = same.find(|(_, there)| there.name == trust.name);
-        let (method, route) = match same {
-            Some((id, _)) => (Method::PUT, one(account, id)?),
-            None => {
-                let template = "/api/serviceaccounts/{}/oidcidentities/create/v1";
-                (Method::POST, Route::new(template, &[user])?)
-            }
+        let (method, route) = if let Some((id, _)) = same {
+            (Method::PUT, one(account, id)?)
+        } else {
+            let template = "/api/serviceaccounts/{}/oidcidentities/create/v1";
+            (Method::POST, Route::new(template, &[user])?)
         };
         let mut body = json!({ "ServiceAccountId": user, "Name": trust.name,
             "Issuer": trust.issuer, "Subject": trust.subject });

@@ -124,7 +124,8 @@ async fn identities_are_given_one_at_a_time(stage: Stage<Octopus>) -> anyhow::Re
             one.give_trust(&account, &wanted),
             other.give_trust(&account, &wanted)
         );
-        (a?, b?);
+        a?;
+        b?;
     }
     assert_eq!(one.oidc(&account).await?.trusts.len(), 5, "none twice");
     Ok(())
