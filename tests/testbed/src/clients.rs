@@ -141,8 +141,8 @@ const fn npm(files: &'static [(&'static str, &'static str)]) -> Recipe {
     }
 }
 
-/// How long a client may talk to a server on this machine.
-const TALK: Duration = Duration::from_secs(60);
+/// How long a client may talk to a server on this machine: long enough for a loaded one.
+const TALK: Duration = Duration::from_secs(300);
 
 impl Program {
     async fn drive(&'static self, target: Target<'_>) -> Result<String, Fault> {
