@@ -13,7 +13,7 @@
 //! | `answers` | servers that are away, slow, or answer nonsense |
 //! | `accounts` | ServiceAccounts: adoption, teams, management |
 //! | `grants` | what a tenant may not get |
-//! | `unserved` | what this version does not serve yet |
+//! | `unserved` | what a kind of server has nothing for, or this version does not serve yet |
 //! | `options` | what a manifest may ask for beyond the plain |
 //! | `sight` | what `kubectl get` and `kubectl explain` show |
 //! | `endings` | deletion, expiry, revocation, retention |
