@@ -136,6 +136,9 @@ reasons! {
     CredentialRejected:
         "The server does not take the connection's credential.",
         "Put a valid credential into the Secret that spec.auth names; it is tried again at once.";
+    TokenRefused:
+        "There is no token to sign in with: Kubernetes gives none, or the server takes none in exchange for its own.",
+        "Correct what the message names: the chart's value workloadIdentity, the audience in spec.auth, or the account's OIDC identity on the server.";
     Forbidden:
         "The connection's own account may not do this on the server.",
         "Give that account the permission that the message names, or use a credential that has it.";
@@ -208,9 +211,6 @@ reasons! {
     Invalid:
         "The manifest contradicts itself, or does not fit the type of the server.",
         "Correct what the message names.";
-    NotSupportedYet:
-        "This version of the operator does not serve what is asked.",
-        "Leave out what the message names, or update the operator.";
 }
 
 /// What one pass found, for one condition.

@@ -205,8 +205,10 @@ fn password_key() -> String {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkloadIdentity {
-    /// The audience of the token that is asked from Kubernetes: the external id of the server's
-    /// service account, or what its OIDC identity names. Never an audience of the API server.
+    /// The external id of the server's service account that the operator shall be: the audience of the
+    /// token that is asked from Kubernetes, and of the exchange. The account has an OIDC identity with
+    /// the cluster's issuer, the operator's ServiceAccount as subject, and no audience of its own. Never
+    /// an audience of the API server.
     #[schemars(length(min = 1, max = 500))]
     pub audience: String,
 }

@@ -3,6 +3,7 @@
 //!
 //! No decision is taken here, nothing is tried twice, and no value of a Secret is in any error.
 
+mod tokens;
 mod workloads;
 
 use std::fmt::Debug;

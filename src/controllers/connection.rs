@@ -4,6 +4,7 @@ mod act;
 mod client;
 mod holds;
 mod see;
+mod vouch;
 
 use std::convert::Infallible;
 use std::fmt::Debug;
@@ -169,7 +170,8 @@ pub(crate) fn suspect(ctx: &Ctx, place: &Place, fault: &Fault) {
         | Fault::Unauthorized
         | Fault::Untrusted(_)
         | Fault::Redirected(_)
-        | Fault::Protocol(_) => {}
+        | Fault::Protocol(_)
+        | Fault::NoToken(_) => {}
         Fault::Throttled { .. }
         | Fault::Forbidden(_)
         | Fault::NotFound

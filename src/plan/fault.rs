@@ -31,6 +31,7 @@ impl Fault {
             Self::Untrusted(_) => Reason::CertificateNotTrusted,
             Self::Redirected(_) => Reason::RedirectRefused,
             Self::Protocol(_) => Reason::ProtocolError,
+            Self::NoToken(_) => Reason::TokenRefused,
         }
     }
 
@@ -38,7 +39,9 @@ impl Fault {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Throttled { after } => Retry::After(*after),
-            Self::Unreachable(_) | Self::Uncertain(_) | Self::Protocol(_) => Retry::Backoff,
+            Self::Unreachable(_) | Self::Uncertain(_) | Self::Protocol(_) | Self::NoToken(_) => {
+                Retry::Backoff
+            }
             Self::Unauthorized
             | Self::Forbidden(_)
             | Self::NotFound

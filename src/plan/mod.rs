@@ -56,16 +56,6 @@ impl Stop {
             format!("Connection {name} is not ready ({reason}): {message}"),
         )
     }
-
-    /// A stop at what this version does not serve yet.
-    pub fn unserved(what: &str) -> Self {
-        Self::new(
-            Reason::NotSupportedYet,
-            format!(
-                "This version does not serve {what} yet. Leave it out, or update the operator."
-            ),
-        )
-    }
 }
 
 /// How a stop ends.
@@ -97,6 +87,7 @@ pub fn outlook(reason: Reason) -> Outlook {
         | Reason::CredentialMissing
         | Reason::CredentialNotOffered
         | Reason::CredentialRejected
+        | Reason::TokenRefused
         | Reason::Forbidden
         | Reason::Rejected
         | Reason::NotGranted
@@ -115,8 +106,7 @@ pub fn outlook(reason: Reason) -> Outlook {
         | Reason::Suspended
         | Reason::Expired
         | Reason::Revoked
-        | Reason::Invalid
-        | Reason::NotSupportedYet => Outlook::NeedsPerson,
+        | Reason::Invalid => Outlook::NeedsPerson,
     }
 }
 

@@ -517,6 +517,10 @@ pub enum Fault {
     /// The answer makes no sense.
     #[error("the server's answer makes no sense: {0}")]
     Protocol(String),
+    /// There is no token to sign in with: Kubernetes gives us none, or the server takes none in exchange
+    /// for its own.
+    #[error("there is no token to sign in with: {0}")]
+    NoToken(String),
 }
 
 /// Whether a request that failed may have had its effect.
@@ -544,7 +548,8 @@ impl Fault {
             | Self::Conflict(_)
             | Self::Rejected(_)
             | Self::Untrusted(_)
-            | Self::Redirected(_) => Effect::None,
+            | Self::Redirected(_)
+            | Self::NoToken(_) => Effect::None,
         }
     }
 
@@ -562,6 +567,7 @@ impl Fault {
             Self::Untrusted(_) => "untrusted",
             Self::Redirected(_) => "redirected",
             Self::Protocol(_) => "protocol",
+            Self::NoToken(_) => "no_token",
         }
     }
 }

@@ -101,8 +101,7 @@ impl Base {
     }
 
     /// Where a redirect leads, in a form that may be shown.
-    fn target(&self, location: Option<&HeaderValue>) -> String {
-        let location = location.and_then(|location| location.to_str().ok());
+    fn target(&self, location: Option<&str>) -> String {
         match location.and_then(|location| self.0.join(location).ok()) {
             Some(url) if url.origin() == self.0.origin() => "another path of its own".to_owned(),
             Some(url) => plain(&url.origin().ascii_serialization(), &[]),
@@ -172,6 +171,14 @@ pub(super) struct Badge {
 }
 
 impl Badge {
+    /// The badge of somebody whom nobody knows.
+    pub(super) fn nobodys() -> Self {
+        Self {
+            headers: Vec::new(),
+            secrets: Vec::new(),
+        }
+    }
+
     /// A badge that shows nothing: the secret goes where no badge can be, and is hidden all the same.
     pub(super) fn unseen(secret: &KeyMaterial) -> Self {
         Self {
@@ -380,6 +387,23 @@ impl Http {
         self.base.0.origin().ascii_serialization()
     }
 
+    /// The way to an address of its own that the server names: its origin, and under this connection's
+    /// own path. `Redirected` for any other. `template` is for logs.
+    pub(super) fn named(&self, template: &'static str, address: &str) -> Result<Route, Fault> {
+        let elsewhere = || Fault::Redirected(self.base.target(Some(address)));
+        let Base(named) = Base::parse(address).ok_or_else(elsewhere)?;
+        let own = self.base.0.path().trim_end_matches('/');
+        named
+            .path()
+            .strip_prefix(own)
+            .filter(|path| path.starts_with('/') && named.origin() == self.base.0.origin())
+            .map(|path| Route {
+                template,
+                path: path.to_owned(),
+            })
+            .ok_or_else(elsewhere)
+    }
+
     /// The present, on our clock.
     pub(super) fn now(&self) -> Timestamp {
         self.clock.now()
@@ -463,7 +487,9 @@ impl Http {
             _ if status.is_client_error() => Fault::Rejected(reason()),
             _ if status.is_server_error() => ask.unanswered(trouble()),
             _ if status.is_redirection() => {
-                Fault::Redirected(self.base.target(headers.get(LOCATION)))
+                let location = headers.get(LOCATION);
+                let location = location.and_then(|location| location.to_str().ok());
+                Fault::Redirected(self.base.target(location))
             }
             _ => Fault::Protocol(format!("the status {status}")),
         }

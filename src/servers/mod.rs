@@ -22,6 +22,7 @@ pub use allowed::Allowed;
 pub use budget::{Budget, Limits};
 pub use turns::{Turn, Turns};
 
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -38,6 +39,16 @@ use crate::plan::port::{
 };
 use crate::secret::KeyMaterial;
 
+/// Who vouches for us.
+#[async_trait]
+pub trait Voucher: fmt::Debug + Send + Sync {
+    /// For whom alone the tokens are: the account on the server that they shall open.
+    fn audience(&self) -> &str;
+
+    /// A token that says who we are, good for minutes. `NoToken` where there is none.
+    async fn token(&self) -> Result<KeyMaterial, Fault>;
+}
+
 /// What we show a server to be let in.
 #[derive(Debug, Clone)]
 pub enum Credential {
@@ -52,6 +63,8 @@ pub enum Credential {
     },
     /// A bearer token.
     Bearer(KeyMaterial),
+    /// Nothing of our own: somebody vouches for us.
+    Vouched(Arc<dyn Voucher>),
 }
 
 /// All that a client needs to know of its connection.

@@ -62,6 +62,7 @@ fn other_values() -> Value {
         "installation": "prod-1",
         "trustRequestedBy": "on",
         "restartWorkloads": true,
+        "workloadIdentity": true,
         "log": {"filter": "info,apikey_operator=trace", "format": "text"},
         "serviceAccount": {"name": "account", "create": false, "annotations": {"a": "b"}},
         "resources": {"requests": {"cpu": 1}, "limits": {"memory": "1Gi"}},
@@ -111,6 +112,7 @@ async fn it_refuses_typos(ground: Arc<Ground>) -> Result<()> {
         ),
         (json!({"trustRequestedBy": true}), "/trustRequestedBy"),
         (json!({"restartWorkloads": "yes"}), "/restartWorkloads"),
+        (json!({"workloadIdentity": "yes"}), "/workloadIdentity"),
         (json!({"installation": "Prod"}), "/installation"),
         (
             json!({"allowedServers": "octopus.example"}),
@@ -230,7 +232,8 @@ pub(crate) type Grant = (String, String, String);
 
 /// All that the chart grants to the operator, at the most.
 pub(crate) async fn granted(control_plane: &ControlPlane) -> Result<BTreeSet<Grant>> {
-    let manifests = render(control_plane, "default", &json!({"restartWorkloads": true})).await?;
+    let all = json!({"restartWorkloads": true, "workloadIdentity": true});
+    let manifests = render(control_plane, "default", &all).await?;
     let everywhere = grants(&one(&manifests, "ClusterRole")?["rules"]);
     let at_home = grants(&one(&manifests, "Role")?["rules"]);
     Ok(everywhere.union(&at_home).cloned().collect())

@@ -13,7 +13,8 @@
 //! | `answers` | servers that are away, slow, or answer nonsense |
 //! | `accounts` | ServiceAccounts: adoption, teams, management |
 //! | `grants` | what a tenant may not get |
-//! | `unserved` | what a kind of server has nothing for, or this version does not serve yet |
+//! | `unserved` | what a kind of server has nothing for |
+//! | `vouched` | a sign-in without a stored credential |
 //! | `options` | what a manifest may ask for beyond the plain |
 //! | `sight` | what `kubectl get` and `kubectl explain` show |
 //! | `endings` | deletion, expiry, revocation, retention |
@@ -49,6 +50,7 @@ mod stage;
 mod tampering;
 mod tapped;
 mod unserved;
+mod vouched;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -157,7 +159,12 @@ const TABLES: [Table; 4] = [
     ),
     (
         "servers",
-        &[answers::rows, connections::rows, unserved::rows],
+        &[
+            answers::rows,
+            connections::rows,
+            unserved::rows,
+            vouched::rows,
+        ],
     ),
     ("accounts", &[accounts::rows, grants::rows]),
     (

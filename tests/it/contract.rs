@@ -236,6 +236,7 @@ pub(crate) fn rung() -> Rung {
     let rung = Rung::new("contract");
     let rung = twin!(rung, "octopus", octopus::stage);
     let rung = twin!(rung, "octopus_by_password", octopus::by_password);
+    let rung = twin!(rung, "octopus_vouched_for", octopus::vouched_for);
     let rung = twin!(rung, "stackstorm", stackstorm::stage);
     let rung = twin!(rung, "elasticsearch", elasticsearch::stage);
     official::add(octopus::own(stackstorm::own(elasticsearch::own(rung))))

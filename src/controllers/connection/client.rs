@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
 
+use super::vouch::OwnAccount;
 use super::{Link, Memory};
 use crate::api::conditions::Reason;
-use crate::api::{Auth, CaKind, Connection, Tls};
+use crate::api::{Auth, BasicSecret, CaKind, Connection, SecretValue, Tls};
 use crate::controllers::Ctx;
 use crate::controllers::cluster::Lapse;
 use crate::controllers::counted::Counted;
@@ -104,21 +105,20 @@ fn counted<L: Link>(ctx: &Ctx, object: &L, server: Arc<dyn Server>) -> Arc<dyn S
     Arc::new(Counted::new(server, connection, ctx.metrics.clone()))
 }
 
-/// The credential itself, read live and by name.
+/// The credential itself, read live and by name; or who vouches for us, where none is stored.
 pub(super) async fn credential(
     ctx: &Ctx,
     home: &str,
     spec: &Connection,
 ) -> Result<Result<Credential, Stop>, Lapse> {
-    let Some(name) = credential_name(&spec.auth) else {
-        return Ok(Err(Stop::unserved("sign-in by workloadIdentity")));
+    let secret = match credential_name(&spec.auth) {
+        Some(name) => ctx.cluster.values(home, name).await?,
+        None => None,
     };
-    let mut secret = ctx.cluster.values(home, name).await?;
-    let mut take = |key: &str| -> Result<String, Stop> {
+    let mut data = secret.and_then(|secret| secret.data).unwrap_or_default();
+    let mut take = |name: &str, key: &str| -> Result<String, Stop> {
         // What was put into a Secret from a file often ends with a line feed.
-        let bytes = secret
-            .as_mut()
-            .and_then(|secret| secret.data.as_mut()?.remove(key));
+        let bytes = data.remove(key);
         let text = bytes.and_then(|bytes| String::from_utf8(bytes.0).ok());
         let text = text.map(|text| text.trim().to_owned());
         text.filter(|text| !text.is_empty()).ok_or_else(|| {
@@ -128,17 +128,22 @@ pub(super) async fn credential(
         })
     };
     Ok(match &spec.auth {
-        Auth::ApiKey(value) => {
-            take(&value.secret_ref.key).map(|key| Credential::ApiKey(KeyMaterial::new(key)))
+        Auth::ApiKey(SecretValue { secret_ref: at }) => {
+            take(&at.name, &at.key).map(|key| Credential::ApiKey(KeyMaterial::new(key)))
         }
-        Auth::Bearer(value) => {
-            take(&value.secret_ref.key).map(|token| Credential::Bearer(KeyMaterial::new(token)))
+        Auth::Bearer(SecretValue { secret_ref: at }) => {
+            take(&at.name, &at.key).map(|token| Credential::Bearer(KeyMaterial::new(token)))
         }
-        Auth::Basic(value) => take(&value.secret_ref.username_key).and_then(|username| {
-            let password = KeyMaterial::new(take(&value.secret_ref.password_key)?);
-            Ok(Credential::Basic { username, password })
-        }),
-        Auth::WorkloadIdentity(_) => Err(Stop::unserved("sign-in by workloadIdentity")),
+        Auth::Basic(BasicSecret { secret_ref: at }) => {
+            take(&at.name, &at.username_key).and_then(|username| {
+                let password = KeyMaterial::new(take(&at.name, &at.password_key)?);
+                Ok(Credential::Basic { username, password })
+            })
+        }
+        Auth::WorkloadIdentity(identity) => {
+            let account = OwnAccount::new(ctx.cluster.clone(), &identity.audience);
+            Ok(Credential::Vouched(Arc::new(account)))
+        }
     })
 }
 

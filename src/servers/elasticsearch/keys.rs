@@ -113,7 +113,9 @@ impl Elasticsearch {
             Credential::Bearer(token) => json!({
                 "grant_type": "access_token", "access_token": token.expose(),
             }),
-            Credential::ApiKey(_) => return Err(unsent("an API key vouches for nobody")),
+            Credential::ApiKey(_) | Credential::Vouched(_) => {
+                return Err(unsent("such a credential vouches for nobody"));
+            }
         };
         if let (Value::Object(grant), Value::Object(fields)) = (&mut grant, fields) {
             grant.extend(fields);

@@ -57,6 +57,7 @@ impl Elasticsearch {
             Credential::ApiKey(key) => Badge::authorization("ApiKey", key),
             Credential::Basic { username, password } => Badge::basic(username, password),
             Credential::Bearer(token) => Badge::authorization("Bearer", token),
+            Credential::Vouched(_) => return Err(Unusable::SignIn),
         };
         Ok(Self {
             http,

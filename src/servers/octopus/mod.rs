@@ -74,7 +74,7 @@ impl Octopus {
     pub(super) fn new(connection: Connection) -> Result<Self, Unusable> {
         Ok(Self {
             http: Http::new(&connection, wire::complaint)?,
-            entrance: Entrance::new(connection.credential)?,
+            entrance: Entrance::new(&connection)?,
             turns: connection.turns,
             own_end: OnceCell::new(),
         })

@@ -92,7 +92,7 @@ impl StackStorm {
                     session: Session::default(),
                 }))
             }
-            Credential::Bearer(_) => return Err(Unusable::SignIn),
+            Credential::Bearer(_) | Credential::Vouched(_) => return Err(Unusable::SignIn),
         };
         Ok(Self {
             http,

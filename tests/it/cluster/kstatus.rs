@@ -77,7 +77,7 @@ pub(crate) fn of_reason(reason: Reason) -> Verdict {
         | Reason::Expired
         | Reason::Revoked
         | Reason::Invalid
-        | Reason::NotSupportedYet => Verdict::Failed,
+        | Reason::TokenRefused => Verdict::Failed,
     }
 }
 

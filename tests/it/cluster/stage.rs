@@ -310,6 +310,7 @@ async fn render(control_plane: &ControlPlane, more: &[&str]) -> Result<String> {
         .args(["--set", "log.filter=trace"])
         .args(["--set", "log.format=text"])
         .args(["--set", "restartWorkloads=true"])
+        .args(["--set", "workloadIdentity=true"])
         .args(more);
     run(helm, "").await
 }

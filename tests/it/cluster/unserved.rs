@@ -1,24 +1,16 @@
-//! What a kind of server has nothing for, or this version does not serve yet, says so, and goes on when
-//! it is left out.
+//! What a kind of server has nothing for says so, and goes on when it is left out.
 
 use std::sync::Arc;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use apikey_operator::api::conditions::Reason;
 
-use super::case::{Account, Case, Cluster, Key, Server};
+use super::case::{Account, Case, Key, Server};
 use super::{Row, rows};
 
 pub(super) fn rows() -> Vec<Row> {
-    rows![
-        another_kind_of_server,
-        unserved_sign_in,
-        unserved_accounts,
-        unserved_keys
-    ]
+    rows![another_kind_of_server, unserved_accounts, unserved_keys]
 }
-
-const LEAVE_OUT: &str = "Leave it out, or update the operator.";
 
 /// What answers is not what the connection says it is.
 async fn another_kind_of_server(case: Arc<Case>) -> Result<()> {
@@ -36,27 +28,6 @@ async fn another_kind_of_server(case: Arc<Case>) -> Result<()> {
             .await?;
     }
     case.unasked()?;
-    case.apply(&case.whole()).await?;
-    case.healed(1).await
-}
-
-async fn unserved_sign_in(case: Arc<Case>) -> Result<()> {
-    let [secret, cluster] = case.cluster_server("");
-    let identity = cluster.replace(
-        &format!(
-            "{{apiKey: {{secretRef: {{name: {}, key: api-key}}}}}}",
-            case.namespace
-        ),
-        "{workloadIdentity: {audience: octopus}}",
-    );
-    ensure!(identity != cluster);
-    case.apply(&[&secret, &identity]).await?;
-    let words = format!("does not serve sign-in by workloadIdentity yet. {LEAVE_OUT}");
-    case.says(Cluster(&case.namespace), Reason::NotSupportedYet, &words)
-        .await?;
-    case.unheard()?;
-    case.apply(&[cluster]).await?;
-    case.ready(Cluster(&case.namespace)).await?;
     case.apply(&case.whole()).await?;
     case.healed(1).await
 }

@@ -4,6 +4,7 @@
 
 mod logins;
 mod sessions;
+mod vouched;
 
 use anyhow::{Context as _, ensure};
 use apikey_operator::api::ServerType;
@@ -27,6 +28,7 @@ pub(super) fn stage() -> anyhow::Result<Stage<Octopus>> {
 }
 
 pub(super) use self::sessions::by_password;
+pub(super) use self::vouched::stage as vouched_for;
 
 fn build(config: &Config, prefix: &'static str) -> anyhow::Result<Stage<Octopus>> {
     let octopus = Octopus::new(&Config {
@@ -98,7 +100,7 @@ pub(super) fn own(rung: Rung) -> Rung {
         joining_is_additive_and_race_free,
         a_team_that_cannot_change_says_so,
     );
-    let rung = sessions::own(logins::own(rung));
+    let rung = vouched::own(sessions::own(logins::own(rung)));
     let rung = suite!(rung, "octopus", under_a_directory: everything_works_under_a_directory);
     let rung = suite!(rung, "octopus", old: an_old_server_has_fewer_rules);
     suite!(rung, "octopus", with_an_ending_credential: no_key_outlives_our_own)

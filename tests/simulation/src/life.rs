@@ -10,9 +10,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use serde_json::{Value, json};
+use testbed::twins::octopus::Change;
 
 use crate::consumer::{CONSUMER, Habit};
 use crate::effect::Effect;
+use crate::kubernetes::{ISSUER, subject};
 use crate::manifests::{self, Address, TEAM};
 use crate::recorder::Heard;
 use crate::scene::{OPERATOR, Scene, play};
@@ -66,11 +68,14 @@ pub enum Life {
     /// The server is Elasticsearch, where keys outlive their user: the key is given other rights and
     /// replaced, and somebody makes one by hand that must end with the account.
     OnElasticsearch,
+    /// The connection has no stored credential: the operator's own Kubernetes account vouches for it, with
+    /// tokens that are had anew all the while.
+    Vouched,
 }
 
 impl Life {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Plain,
         Self::Whole,
         Self::Rotating,
@@ -87,6 +92,7 @@ impl Life {
         Self::OnStackStorm,
         Self::FleetingOnStackStorm,
         Self::OnElasticsearch,
+        Self::Vouched,
     ];
 
     /// Lives it.
@@ -154,6 +160,7 @@ impl Life {
                     scene.apply(&manifest).await?;
                 }
             }
+            Self::Vouched => believe(scene).await?,
             _ => {}
         }
         let [credential, server] = self.connection(scene);
@@ -165,7 +172,7 @@ impl Life {
         Ok(())
     }
 
-    /// The connection and its credential.
+    /// The connection and its credential, or what vouches for it.
     fn connection(self, scene: &Scene) -> [Value; 2] {
         let (key, servers) = (scene.credential(), &scene.servers);
         let (credential, mut server) = match self {
@@ -191,6 +198,17 @@ impl Life {
                 let credential = manifests::password("elasticsearch", name, password);
                 (credential, manifests::elasticsearch())
             }
+            Self::Vouched => {
+                let own = servers
+                    .octopus
+                    .look(|twin, _| twin.start().operator.username.clone());
+                let view = servers.octopus.view();
+                let guid = view.account(&own).and_then(|own| own.external_id.clone());
+                (
+                    manifests::own_account(OPERATOR),
+                    manifests::vouched_server(&guid.unwrap_or_default()),
+                )
+            }
             _ => (manifests::credential(&key), manifests::server()),
         };
         server["spec"]["resync"] = json!("5m");
@@ -200,7 +218,7 @@ impl Life {
     /// The ServiceAccount, as its manifest is.
     pub fn account(self) -> Value {
         manifests::account(match self {
-            Self::Granted => return manifests::granted_account("ci", json!({})),
+            Self::Granted | Self::Vouched => return manifests::granted_account("ci", json!({})),
             Self::Whole => json!({
                 "octopus": {"teams": [{"name": "Deployers"}]},
                 "deletionPolicy": "Disable",
@@ -257,6 +275,7 @@ impl Life {
             Self::Rotating => middle::rotate_and_lose(scene).await?,
             Self::Bereft => middle::delete_the_account(scene).await?,
             Self::Slotted => middle::rotate(scene).await?,
+            Self::Vouched => middle::outlast_a_token(scene).await?,
             Self::Garbled => middle::garble_and_mend(scene, &self.key()).await?,
             Self::Copied => middle::tear_a_copy_down(scene).await?,
             Self::OnStackStorm => middle::change_on_stackstorm(scene).await?,
@@ -381,6 +400,18 @@ async fn by_hand(scene: &Scene, path: &str, body: &Value) -> Result<()> {
     let answer = scene.twin.send(request).await?;
     ensure!(answer.status().is_success(), "{}", answer.status());
     Ok(())
+}
+
+/// The operator's account on the server believes whoever is the operator in this cluster.
+async fn believe(scene: &Scene) -> Result<()> {
+    let issuer = ISSUER.to_owned();
+    scene.twin.change(Change::Trust { issuer })?;
+    let own = scene
+        .twin
+        .look(|twin, _| twin.start().operator.user.clone());
+    let identity = json!({"Name": "operator", "Issuer": ISSUER, "Subject": subject(OPERATOR)});
+    let path = format!("/api/serviceaccounts/{own}/oidcidentities/create/v1");
+    by_hand(scene, &path, &identity).await
 }
 
 /// The name of the workload that is restarted.

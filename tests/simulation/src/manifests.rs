@@ -43,7 +43,7 @@ struct Served {
 }
 
 const OURS: &str = "/apis/apikeys.dev/v1alpha1";
-const SERVED: [Served; 7] = [
+const SERVED: [Served; 8] = [
     Served {
         kind: "Namespace",
         root: "/api/v1",
@@ -86,6 +86,12 @@ const SERVED: [Served; 7] = [
         plural: "deployments",
         resource: "deployments.apps",
     },
+    Served {
+        kind: "ServiceAccount",
+        root: "/api/v1",
+        plural: "serviceaccounts",
+        resource: "serviceaccounts",
+    },
 ];
 
 impl Address {
@@ -95,11 +101,11 @@ impl Address {
     /// When it is of a kind that no test applies.
     pub fn of(manifest: &Value) -> Result<Self> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let kind = text(&manifest["kind"]);
+        let (version, kind) = (text(&manifest["apiVersion"]), text(&manifest["kind"]));
         Ok(Self {
             kind: SERVED
                 .iter()
-                .find(|served| served.kind == kind)
+                .find(|served| served.kind == kind && served.root.ends_with(&version))
                 .with_context(|| format!("no kind {kind}"))?,
             namespace: text(&manifest["metadata"]["namespace"]),
             name: text(&manifest["metadata"]["name"]),
@@ -240,6 +246,21 @@ pub fn cluster_server() -> Value {
     server["kind"] = json!("ClusterDeployServer");
     server["metadata"] = json!({"name": "shared"});
     server["spec"]["grants"] = json!([{"namespaces": {"from": "Names", "names": [TEAM]}}]);
+    server
+}
+
+/// A ServiceAccount of Kubernetes for a program in the operator's own namespace.
+pub fn own_account(program: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": {"name": program, "namespace": OWN},
+    })
+}
+
+/// A connection of the whole cluster, without a stored credential, to the account with this external id.
+pub fn vouched_server(audience: &str) -> Value {
+    let mut server = cluster_server();
+    server["spec"]["auth"] = json!({"workloadIdentity": {"audience": audience}});
     server
 }
 

@@ -9,7 +9,8 @@ use apikey_operator::controllers::Doors;
 use apikey_operator::servers::transport::{self, BadTrust, Transport, Trust};
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Request, Response, Uri};
+use http::header::HOST;
+use http::{HeaderValue, Request, Response, Uri};
 use serde_json::Value;
 use testbed::twins;
 
@@ -68,13 +69,20 @@ impl Transport for Wires {
             if let Some(value) = shown.as_ref().and_then(|shown| shown.to_str().ok()) {
                 overheard.add(value);
             }
+            let sent: Option<Value> = serde_json::from_slice(request.body()).ok();
+            if let Some(value) = sent
+                .as_ref()
+                .and_then(|sent| sent["subject_token"].as_str())
+            {
+                overheard.add(value);
+            }
             let answer = servers.send(&host, local(request)).await;
             // There is no such host.
             let answer = answer
                 .unwrap_or(Err(twins::Cut::NeverReached))
                 .map_err(cut)?;
             let made: Option<Value> = serde_json::from_slice(answer.body()).ok();
-            for name in ["ApiKey", "api_key", "encoded", "token"] {
+            for name in ["ApiKey", "api_key", "encoded", "token", "access_token"] {
                 if let Some(value) = made.as_ref().and_then(|made| made[name].as_str()) {
                     overheard.add(value);
                 }
@@ -89,8 +97,14 @@ impl Transport for Wires {
     }
 }
 
-/// The request as the server itself sees it.
+/// The request as the server itself sees it, behind whatever ends TLS for it.
 fn local(mut request: Request<Bytes>) -> Request<Bytes> {
+    let host = request.uri().host().map(HeaderValue::from_str);
+    let headers = request.headers_mut();
+    if let Some(Ok(host)) = host {
+        headers.insert(HOST, host);
+    }
+    headers.insert("x-forwarded-proto", HeaderValue::from_static("https"));
     let place = request.uri().path_and_query().cloned();
     *request.uri_mut() = place.map_or_else(Uri::default, Uri::from);
     request

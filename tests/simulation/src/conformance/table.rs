@@ -81,6 +81,7 @@ fn kind(plural: &str) -> Option<(&'static str, &'static str, &'static str)> {
     Some(match plural {
         "gadgets" => ("/apis", "conformance.apikeys.dev/v1", "Gadget"),
         "secrets" => ("/api", "v1", "Secret"),
+        "serviceaccounts" => ("/api", "v1", "ServiceAccount"),
         "configmaps" => ("/api", "v1", "ConfigMap"),
         "leases" => ("/apis", "coordination.k8s.io/v1", "Lease"),
         "events" => ("/apis", "events.k8s.io/v1", "Event"),

@@ -9,12 +9,13 @@
 //! | `schema` `rules` `selector` `request` `refusal` | what bodies, queries and answers are made of |
 //! | `watch` `server` | streams, and the store as a server under a clock |
 //! | `admission` | the seam for quotas and policies |
+//! | `tokens` | who somebody is, and tokens of ServiceAccounts |
 //!
 //! The same table of requests is played to it and to a real API server
 //! ([`crate::conformance`]); where they differ, this one is wrong.
 //!
 //! Not covered: strategic merge patches (415), field validation `Strict`, conversion
-//! between versions, authorization, `TokenRequest`, discovery, and what needs a kubelet.
+//! between versions, authorization, discovery, and what needs a kubelet.
 
 mod admission;
 mod builtin;
@@ -32,6 +33,7 @@ mod schema;
 mod selector;
 mod server;
 mod store;
+mod tokens;
 mod watch;
 mod write;
 
@@ -42,4 +44,5 @@ pub use request::{Dialect, Durability, Options, Ownership, Part, Target, Verb, V
 pub use schema::Schema;
 pub use server::{ApiServer, Body, whole};
 pub use store::{Answer, Change, Horizon, Key, Snapshot, Store, User};
+pub use tokens::{ISSUER, subject};
 pub use watch::{Blinds, Subscription};

@@ -210,6 +210,9 @@ impl Store {
             let version = json!({"major": "1", "minor": "36", "gitVersion": "v1.36.3"});
             return Ok(Answer::Whole(respond(StatusCode::OK, &version)));
         }
+        if let Some(answer) = self.vouch(now, request) {
+            return answer.map(Answer::Whole);
+        }
         let target = Target::parse(path).ok_or_else(Refusal::unknown_path)?;
         let options = Options::read(request)?;
         let kind = self

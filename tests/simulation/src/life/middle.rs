@@ -34,6 +34,13 @@ pub(super) async fn rotate(scene: &Scene) -> Result<()> {
     replaced(scene, first).await
 }
 
+/// The key is replaced when the token that its forerunner was made with has ended long ago.
+pub(super) async fn outlast_a_token(scene: &Scene) -> Result<()> {
+    scene.until_ready(&Address::key(KEY), MENDED).await?;
+    scene.run(MINUTE * 150).await;
+    rotate(scene).await
+}
+
 /// The key is replaced, and the Secret with the new one is lost: a third one comes.
 pub(super) async fn rotate_and_lose(scene: &Scene) -> Result<()> {
     rotate(scene).await?;

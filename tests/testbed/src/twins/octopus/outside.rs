@@ -142,6 +142,8 @@ pub struct AccountView {
     pub is_active: bool,
     /// When it was made.
     pub created: Timestamp,
+    /// The GUID that tokens are exchanged for, of a service account.
+    pub external_id: Option<String>,
     /// How many external logins it has.
     pub logins: usize,
     /// The ids of its OIDC identities.
@@ -307,6 +309,7 @@ impl Octopus {
             is_active: user.active,
             created: user.created,
             logins: user.logins.len(),
+            external_id: user.external_id().map(ToOwned::to_owned),
             oidc_identities: identities(&user.id),
             sessions: sessions(&user.id),
         });

@@ -1,17 +1,20 @@
 //! A session, from its opening to its end, as a prepared server answers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::DATE;
 use http::{Request, Response};
 
+use super::super::{Entrance, FAREWELL};
 use super::*;
 use crate::plan::port::{AccountId, KeyId};
+use crate::servers::octopus::API_KEY;
 use crate::servers::script::{Script, Ticking, answer};
 use crate::servers::transport::{Cut, Transport};
-use crate::servers::{Connection, Server, connect};
+use crate::servers::{Connection, Credential, Server, Unusable, connect};
 
 const PASSWORD: &str = "CANARY-pass word\"1";
 const SESSION: &str = "OctopusIdentificationToken_5c4e=CANARY/session==; Path=/; HttpOnly";
@@ -183,8 +186,8 @@ async fn an_end_that_is_told_is_on_our_clock() {
                 crate::servers::octopus::wire::complaint,
             )
             .unwrap();
-            let entrance = Entrance::new(by_password(&script).credential).unwrap();
-            let Entrance::Password(login) = entrance else {
+            let entrance = Entrance::new(&by_password(&script)).unwrap();
+            let Entrance::Password(login, _) = entrance else {
                 unreachable!()
             };
             login.sign_in(&http).await.ok().unwrap().until
