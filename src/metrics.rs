@@ -139,6 +139,19 @@ struct KeyLabels {
     state: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ServerLabels {
+    server: String,
+}
+
+impl ServerLabels {
+    fn new(server: &str) -> Self {
+        Self {
+            server: server.to_owned(),
+        }
+    }
+}
+
 /// All that is counted. Cheap to clone; all clones count together.
 #[derive(Clone)]
 pub struct Metrics {
@@ -150,6 +163,7 @@ pub struct Metrics {
     called: Arc<Mutex<BTreeSet<CallLabels>>>,
     faults: Family<FaultLabels, Counter>,
     keys: Family<KeyLabels, Gauge>,
+    overdue: Family<ServerLabels, Gauge>,
     leader: Gauge,
 }
 
@@ -171,7 +185,8 @@ impl Metrics {
         let mut registry = Registry::with_prefix("apikey_operator");
         let passes: Family<_, _, fn() -> Histogram> =
             Family::new_with_constructor(|| Histogram::new(SECONDS));
-        let (effects, calls, faults, keys, leader) = (
+        let (effects, calls, faults, keys, overdue, leader) = (
+            Family::default(),
             Family::default(),
             Family::default(),
             Family::default(),
@@ -209,6 +224,11 @@ impl Metrics {
             keys.clone(),
         );
         registry.register(
+            "apikeys_overdue",
+            "ApiKeys with a key whose time is over and that its server, which knows no end of keys, takes still",
+            overdue.clone(),
+        );
+        registry.register(
             "leader",
             "Whether this operator leads (1) or stands by (0)",
             leader.clone(),
@@ -222,6 +242,7 @@ impl Metrics {
             called: Arc::default(),
             faults,
             keys,
+            overdue,
             leader,
         }
     }
@@ -279,9 +300,17 @@ impl Metrics {
         }
     }
 
+    /// So many ApiKeys of the connection `server` have a key that should have ended.
+    pub fn set_overdue(&self, server: &str, count: usize) {
+        let labels = ServerLabels::new(server);
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.overdue.get_or_create(&labels).set(count);
+    }
+
     /// The connection `server` is gone: nothing is told of it any more.
     pub fn forget_server(&self, server: &str) {
         self.forget_keys(server);
+        self.overdue.remove(&ServerLabels::new(server));
         let mut called = self.called.lock().unwrap_or_else(PoisonError::into_inner);
         called.retain(|labels| {
             let stays = labels.server != server;

@@ -22,15 +22,18 @@ pub enum Type {
     Stalled,
     /// `False` when the key that is in use works, but is not the one that is wanted now.
     UpToDate,
+    /// A key's time is over, and its server takes it still; absent when that is not so.
+    Overdue,
 }
 
 impl Type {
     /// All of them, in the order in which they are written.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Ready,
         Self::Reconciling,
         Self::Stalled,
         Self::UpToDate,
+        Self::Overdue,
     ];
 
     /// The word in the condition.
@@ -40,6 +43,7 @@ impl Type {
             Self::Reconciling => "Reconciling",
             Self::Stalled => "Stalled",
             Self::UpToDate => "UpToDate",
+            Self::Overdue => "Overdue",
         }
     }
 }

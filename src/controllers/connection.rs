@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use self::act::{Flow, act, label, refusal};
 use self::client::{Client, Making, part};
-use self::see::see;
+use self::see::{overdue, see};
 use super::cluster::{Kind, Lapse};
 use super::lists::Lists;
 use super::queue::Urgency;
@@ -304,6 +304,8 @@ async fn pass<L: Link>(
     let mut course = Course::begin(&ctx.metrics, whose(place));
     let looked_before = seen.look.clone();
     show_keys(ctx, place, seen.keys);
+    ctx.metrics
+        .set_overdue(&place.to_string(), overdue(ctx, place));
     for _ in 0..MOST_STEPS {
         seen.now = ctx.clock.now();
         let Plan {
@@ -370,6 +372,7 @@ fn publish<L: Link>(ctx: &Ctx, place: &Place, hands: &Hands<L>, standing: Result
     let known = standing::Connection {
         uid: facts::uid(hands.object.meta()),
         usable,
+        expiry: hands.server.as_ref().map(|server| server.ability().expiry),
         lists: Arc::clone(&hands.lists),
         address: standing::Address::of(&spec.url, spec.auth_url.as_deref()),
         grants: hands.object.grants().map(<[Grant]>::to_vec),

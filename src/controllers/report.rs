@@ -50,7 +50,7 @@ impl Reporter {
     ) where
         K: Resource<DynamicType = ()>,
     {
-        for type_ in [Type::Ready, Type::UpToDate] {
+        for type_ in [Type::Ready, Type::UpToDate, Type::Overdue] {
             let find = |conditions: &[Condition]| {
                 conditions
                     .iter()
@@ -67,7 +67,7 @@ impl Reporter {
             if same || dull {
                 continue;
             }
-            let kind = if new.status == "True" {
+            let kind = if new.status == "True" && type_ != Type::Overdue {
                 EventType::Normal
             } else {
                 weight(&new.reason)

@@ -15,7 +15,7 @@ use super::lists::Lists;
 use crate::api::{Grant, ServerKind, ServerRef};
 use crate::plan::Stop;
 use crate::plan::grant::Allowance;
-use crate::plan::port::{AccountId, Fault, Probe};
+use crate::plan::port::{AccountId, Expiry, Fault, Probe};
 use crate::plan::record::Uid;
 use crate::servers::Server;
 
@@ -71,6 +71,8 @@ pub(crate) struct Connection {
     pub uid: Uid,
     /// The client for its server, and what the last look found; or why there is none.
     pub usable: Result<Line, Stop>,
+    /// What ends a key on its server, as far as that is known.
+    pub expiry: Option<Expiry>,
     /// The newest lists of its accounts' keys.
     pub lists: Arc<Lists>,
     /// Where its server answers.
@@ -153,6 +155,7 @@ impl PartialEq for Connection {
         };
         same_line
             && self.uid == other.uid
+            && self.expiry == other.expiry
             && self.address == other.address
             && self.grants == other.grants
             && self.max_lifetime == other.max_lifetime

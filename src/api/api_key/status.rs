@@ -14,7 +14,7 @@ pub struct ApiKeyStatus {
     /// The generation of the spec that this status speaks of; -1 until somebody has looked.
     pub observed_generation: i64,
 
-    /// How things stand: Ready, Reconciling, Stalled, UpToDate, each with its reason.
+    /// How things stand: Ready, Reconciling, Stalled, UpToDate, Overdue, each with its reason.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -93,7 +93,8 @@ fn reasons_page() -> String {
         Every object says in its conditions how things stand with it: `kubectl describe` shows the \
         reason and one sentence that names the fix. `Ready` is true while the object does what it is \
         for. `UpToDate` is false while a key works but is not the one that is wanted. `Reconciling` \
-        says that it goes on by itself, `Stalled` that a person must act.\n\n\
+        says that it goes on by itself, `Stalled` that a person must act, `Overdue` that a key's time \
+        is over and its server, which knows no end of keys, takes it still.\n\n\
         | reason | what it means | what to do |\n| --- | --- | --- |\n"
         .to_owned();
     for reason in Reason::all() {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::PartialObjectMeta;
+use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 
 use super::client::{Making, authorities, part, renew};
 use super::{Hands, Link, Memory, holds};
-use crate::api::conditions::Reason;
-use crate::api::{Connection, KeyCounts, ServiceAccount, annotation, finalizer, label};
+use crate::api::conditions::{Reason, Status, Type};
+use crate::api::{ApiKey, Connection, KeyCounts, ServiceAccount, annotation, finalizer, label};
 use crate::controllers::cluster::Lapse;
 use crate::controllers::standing::Place;
 use crate::controllers::watch::{Guarded, credential_name};
@@ -239,4 +240,26 @@ fn keys(place: &Place, accounts: &[ServiceAccount]) -> Option<KeyCounts> {
         other: a.other + b.other,
         foreign: a.foreign + b.foreign,
     })
+}
+
+/// How many ApiKeys of a connection say that a key of theirs should have ended.
+pub(super) fn overdue(ctx: &Ctx, place: &Place) -> usize {
+    let says = |key: &ApiKey| {
+        let conditions = key.status.iter().flat_map(|status| &status.conditions);
+        conditions.into_iter().any(|condition| {
+            condition.type_ == Type::Overdue.as_str() && condition.status == Status::True.as_str()
+        })
+    };
+    let is_here = |key: &ApiKey| {
+        let name = &key.spec.service_account_ref.name;
+        let account = ObjectRef::new(name).within(&key.namespace().unwrap_or_default());
+        let account = ctx.stores.accounts.get(&account);
+        account.is_some_and(|account| {
+            let parsed = account.0.as_ref();
+            parsed.is_ok_and(|account| refers(account, place))
+        })
+    };
+    let keys = ctx.stores.keys.state();
+    let parsed = keys.iter().filter_map(|key| key.0.as_ref().ok());
+    parsed.filter(|key| says(key) && is_here(key)).count()
 }

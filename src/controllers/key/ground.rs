@@ -102,6 +102,7 @@ pub(super) fn ground(
         });
     Some(Ground {
         base: Base {
+            expiry: connection.expiry,
             mint: stands.clone().and_then(|()| known.mint.clone()),
             replace: stands.and_then(|()| known.replace.clone()),
             account: verified,
@@ -127,6 +128,7 @@ impl Ground {
             base: Base {
                 account: None,
                 server: Err(stop.clone()),
+                expiry: None,
                 mint: Err(stop.clone()),
                 replace: Err(stop),
                 works: Ok(()),

@@ -6,7 +6,7 @@ use super::Pass;
 use crate::api::{ApiKeySpec, ApiKeyStatus};
 use crate::plan::Stop;
 use crate::plan::marker::Installation;
-use crate::plan::port::{Ability, AccountId, KeyId, List, ServerIdentity};
+use crate::plan::port::{Ability, AccountId, Expiry, KeyId, List, ServerIdentity};
 use crate::plan::record::{Intent, Nonce, Retiring, Serial, Uid};
 use crate::plan::rotation::Bounds;
 use crate::plan::sweep::Claim;
@@ -128,6 +128,8 @@ pub struct Base {
     pub account: Option<AccountId>,
     /// What may be asked of the server about this account's keys, or why nothing may.
     pub server: Result<Reach, Stop>,
+    /// What ends a key there, as far as that is known: also while the server does not answer.
+    pub expiry: Option<Expiry>,
     /// Whether a first key may be made, or why not.
     pub mint: Result<(), Stop>,
     /// Whether a key that is in use may be replaced, or why not.

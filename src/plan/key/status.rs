@@ -6,13 +6,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::{Freshness, Seen, Setback, Step, ending, keys, living, making, restarting, timing};
 use crate::api::conditions::{self, Finding, Reason, Status, Type};
 use crate::api::{ApiKeyStatus, CurrentKey, LastFailure, RetiringKey, RotationMode, time};
-use crate::plan::port::RemoteKey;
+use crate::plan::port::{Expiry, RemoteKey};
 use crate::plan::record::{Retiring, Serial};
 use crate::plan::rotation::{self, after};
 use crate::plan::{LANDS_WITHIN, Outlook, Stop, backoff, outlook};
 
 /// How long a server is left alone that asks for patience and does not say how long.
 const SOON: SignedDuration = SignedDuration::from_secs(10);
+
+/// A key that is not ended this long after its time is said to be overdue.
+const OVERDUE_AFTER: SignedDuration = SignedDuration::from_mins(2);
 
 /// How things stand with an ApiKey.
 enum Face {
@@ -42,20 +45,24 @@ pub(super) fn wanted(seen: &Seen) -> ApiKeyStatus {
         retiring.extend(keys::strays(seen));
         retiring.sort();
     }
+    let current = current(seen).filter(|_| !ended);
+    let retiring: Vec<RetiringKey> = retiring
+        .iter()
+        .filter(|_| !ended)
+        .map(|key| mirror(seen, key))
+        .collect();
+    let mut findings = findings(seen, &face);
+    findings.extend(overdue(seen, current.as_ref(), &retiring));
     ApiKeyStatus {
         observed_generation: seen.object.generation,
-        conditions: conditions::merge(&before.conditions, &findings(seen, &face), seen.now),
+        conditions: conditions::merge(&before.conditions, &findings, seen.now),
         serial: keys::last_serial(seen)
             .map(Serial::number)
             .or(before.serial),
         secret_name: (!ended).then(|| seen.object.secret_name().to_owned()),
         requested_by: seen.object.requested_by.clone(),
-        current: current(seen).filter(|_| !ended),
-        retiring: retiring
-            .iter()
-            .filter(|_| !ended)
-            .map(|key| mirror(seen, key))
-            .collect(),
+        current,
+        retiring,
         rotate_at: keys::current(seen)
             .filter(|_| living && !ends_with(seen))
             .map(|key| time(timing::rotate_at(seen, key))),
@@ -68,6 +75,35 @@ pub(super) fn wanted(seen: &Seen) -> ApiKeyStatus {
         last_failure,
         restarted: restarting::restarted(seen),
     }
+}
+
+/// That a key's time is over, where the server lets it live until we revoke it.
+fn overdue(seen: &Seen, current: Option<&CurrentKey>, retiring: &[RetiringKey]) -> Option<Finding> {
+    if seen.base.expiry != Some(Expiry::None) {
+        return None;
+    }
+    let ends = |id: &str, end: Option<&Time>| Some((end?.0, id.to_owned()));
+    let current = current.and_then(|key| ends(&key.id, key.expires_at.as_ref()));
+    let retiring = retiring
+        .iter()
+        .filter_map(|key| ends(&key.id, key.expires_at.as_ref()));
+    let (end, id) = current
+        .into_iter()
+        .chain(retiring)
+        .filter(|(end, _)| after(*end, OVERDUE_AFTER) <= seen.now)
+        .min()?;
+    let stop = seen.base.server.as_ref().err().cloned();
+    let stop = stop.unwrap_or_else(|| Stop::plain(Reason::Revoking));
+    Some(Finding {
+        type_: Type::Overdue,
+        status: Status::True,
+        reason: stop.reason,
+        message: format!(
+            "The time of key {id} was over at {end}, and the server takes it until it is revoked. {}",
+            stop.message
+        ),
+        observed_generation: seen.object.generation,
+    })
 }
 
 /// Since when it has ended.

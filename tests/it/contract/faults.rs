@@ -134,6 +134,8 @@ pub(super) async fn a_port_that_is_closed_was_not_reached_and_heals<T: Twin>(
     let account = account(&*client, "team-a.ci").await?;
     stage.strike(Wrong::Outage);
     port(&stage.listening, Port::Closed).await?;
+    // Whoever has a connection from before may send on it before it is found dead.
+    let _ = client.probe().await;
     let fault = client
         .mint(&order(&account.id))
         .await

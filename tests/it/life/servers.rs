@@ -14,6 +14,7 @@ use simulation::scene::{OPERATOR, Scene};
 use testbed::twins::elasticsearch::{Change as Elastic, Credential};
 use testbed::twins::octopus::KeyView;
 use testbed::twins::stackstorm::Change as Storm;
+use testbed::twins::{Fault as Wrong, Rule};
 
 use super::cost::Cost;
 use super::{DAY, HOUR, MINUTE, Test, test};
@@ -34,6 +35,7 @@ pub(super) fn tests() -> Vec<Test> {
         ),
         test("one_list_serves_all_accounts_of_stackstorm", one_list),
         test("the_operator_is_the_end_of_a_key_on_stackstorm", suspended),
+        test("a_key_that_outlives_its_end_is_told_of", overdue),
         test("a_key_that_somebody_disabled_is_enabled_again", disabled),
         test("the_least_privilege_is_enough_for_ones_own_keys", least),
         test("another_users_credential_ends_nothing", swapped),
@@ -270,6 +272,46 @@ async fn suspended(scene: Scene) -> Result<()> {
         .await?;
     scene.until_ready(&address, MINUTE * 10).await?;
     ensure!(scene.living().len() == 1);
+    Ok(())
+}
+
+/// Nobody can end it in time: it is told of, and ended as soon as that can be.
+async fn overdue(scene: Scene) -> Result<()> {
+    for on in [On::StackStorm, On::Octopus] {
+        on.connect(&scene).await?;
+    }
+    On::StackStorm.account(&scene, "ci", json!({})).await?;
+    On::Octopus.account(&scene, "other", json!({})).await?;
+    let over = json!({"lifetime": "2h", "rotation": {"mode": "Never"}});
+    let address = key(&scene, "deploys", "ci", over.clone()).await?;
+    let other = key(&scene, "ended", "other", over).await?;
+    scene.servers.stackstorm.fault(Rule::new(Wrong::Outage));
+    scene.servers.octopus.fault(Rule::new(Wrong::Outage));
+    let told = |scene: &Scene| scene.says(&address, "Overdue", "True");
+    let counted = |scene: &Scene| scene.metrics.encode().unwrap_or_default();
+    let line = |count| format!("apikeys_overdue{{server=\"{TEAM}/stackstorm\"}} {count}\n");
+    scene.run(HOUR).await;
+    ensure!(!told(&scene) && counted(&scene).contains(&line(0)));
+    scene.until("it is told of", HOUR * 2, told).await?;
+    let late = |scene: &Scene| counted(scene).contains(&line(1));
+    scene.until("it is counted", MINUTE * 15, late).await?;
+    let said = scene.condition(&address, "Overdue").unwrap_or_default();
+    let message = said["message"].as_str().unwrap_or_default();
+    ensure!(
+        message.contains("the server takes it until it is revoked")
+            && message.contains("ServerUnreachable"),
+        "{message}"
+    );
+    ensure!(
+        scene.condition(&other, "Overdue").is_none(),
+        "Octopus ends it itself"
+    );
+    scene.servers.stackstorm.clear_faults();
+    scene.servers.octopus.clear_faults();
+    let ended = |scene: &Scene| scene.living().is_empty() && !told(scene);
+    scene.until("it is ended", MINUTE * 15, ended).await?;
+    let none = |scene: &Scene| counted(scene).contains(&line(0));
+    scene.until("it is not counted", MINUTE * 15, none).await?;
     Ok(())
 }
 

@@ -141,6 +141,7 @@ pub(super) fn base() -> Base {
             },
             skew: SignedDuration::ZERO,
         }),
+        expiry: Some(Expiry::Native),
         mint: Ok(()),
         replace: Ok(()),
         works: Ok(()),

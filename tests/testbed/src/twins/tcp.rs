@@ -136,20 +136,21 @@ async fn run<T: Twin>(
     }
 }
 
-/// Takes connections until a total outage begins. Returning closes them all.
+/// Takes connections until a total outage begins, which closes them all before the port.
 async fn accept<T: Twin>(door: &Door<T>, listener: TcpListener, acceptor: Option<&TlsAcceptor>) {
     let mut connections = JoinSet::new();
     let mut darkness = door.darkness();
     let mut outage = pin!(darkness.wait_for(|dark| *dark));
     loop {
         tokio::select! {
-            _ = &mut outage => return,
+            _ = &mut outage => break,
             Some(_) = connections.join_next() => {}
             Ok((stream, _)) = listener.accept() => {
                 connections.spawn(greet(door.clone(), stream, acceptor.cloned()));
             }
         }
     }
+    connections.shutdown().await;
 }
 
 async fn greet<T: Twin>(door: Door<T>, stream: TcpStream, acceptor: Option<TlsAcceptor>) {
