@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::standing::Line;
 use crate::clock::Clock;
-use crate::plan::port::{AccountId, Change, Fault, KeyId, List, Listing, RemoteKey};
+use crate::plan::port::{AccountId, Afterlife, Change, Fault, KeyId, List, Listing, RemoteKey};
 use crate::servers::Turns;
 
 /// How much of all lists of a connection is kept, in bytes: those of some hundred thousand keys of an
@@ -191,12 +191,17 @@ impl Lists {
 
 async fn fetch(line: &Line, account: &AccountId, clock: &dyn Clock) -> Result<List, Fault> {
     let now = clock.now();
+    let dead = line.server.ability().afterlife == Afterlife::KeysDie;
     let list = match line.server.keys(account).await {
         // The account is gone, and its keys with it.
-        Err(Fault::NotFound) => List {
+        Err(Fault::NotFound) if dead => List {
             began: now,
             keys: Arc::default(),
         },
+        Err(Fault::NotFound) => {
+            let why = "a list of keys that is not there, though they outlive their account";
+            return Err(Fault::Protocol(why.to_owned()));
+        }
         answer => answer?,
     };
     // An answer of another server than the pinned one says nothing about our keys.

@@ -10,6 +10,7 @@ pub mod backoff;
 pub mod connection;
 pub mod fault;
 pub mod grant;
+mod kept;
 pub mod key;
 pub mod marker;
 pub mod pattern;

@@ -71,6 +71,8 @@ pub struct Ability {
     pub expiry: Expiry,
     /// What an account is.
     pub accounts: Accounts,
+    /// Whether the case of letters tells names of accounts apart.
+    pub letters: Letters,
     /// What becomes of the keys of an account that is deleted.
     pub afterlife: Afterlife,
     /// What one list of keys holds.
@@ -140,7 +142,20 @@ pub enum Afterlife {
     /// They end with it.
     KeysDie,
     /// They go on: they are revoked before.
-    KeysLive,
+    KeysLive {
+        /// What the ids of accounts that are made begin with; their names follow. So whose keys are meant
+        /// is known of an account that is gone, too.
+        home: &'static str,
+    },
+}
+
+/// Whether names of accounts that differ in the case of their letters alone are names of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Letters {
+    /// They are: the case is for people.
+    Alike,
+    /// They are names of two.
+    Apart,
 }
 
 /// What one list of keys holds.

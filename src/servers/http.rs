@@ -17,7 +17,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Status
 use jiff::{SignedDuration, Timestamp};
 use reqwest::Url;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::time::{Instant, timeout};
 
 use super::budget::{Budget, LONGEST_PAUSE, SHORTEST_PAUSE};
@@ -54,6 +54,8 @@ pub(super) async fn within<T>(
 pub(super) fn on_the_way(fault: Fault) -> Fault {
     match fault {
         Fault::Uncertain(why) => Fault::Unreachable(why),
+        // Nor is what was asked for gone, because the way to it is.
+        Fault::NotFound => Fault::Protocol("a sign-in that is not there".to_owned()),
         fault => fault,
     }
 }
@@ -327,9 +329,9 @@ impl Answer {
         self.badge.plain(text)
     }
 
-    /// All that the answer holds, to be sent back with a change. `Protocol` where it is too long for
-    /// one thing of a server.
-    pub(super) fn whole(&self) -> Result<Value, Fault> {
+    /// All that the answer holds, to be sent back with a change. `Protocol` where it is no object, or
+    /// too long for one thing of a server.
+    pub(super) fn whole(&self) -> Result<Map<String, Value>, Fault> {
         if self.len() > LONGEST_WHOLE {
             return Err(Fault::Protocol(format!(
                 "one thing of more than {LONGEST_WHOLE} bytes"

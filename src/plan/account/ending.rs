@@ -220,11 +220,22 @@ fn goes(seen: &Seen, policy: AccountDeletionPolicy) -> Result<Step, Stop> {
 /// takes over a key of an account that is gone, and after, when nobody can make one any more.
 fn empty(seen: &Seen, route: &Route, policy: AccountDeletionPolicy) -> Option<Step> {
     let account = seen.object.pins.account.as_ref()?;
-    let outlived = route.reach.ability.afterlife == Afterlife::KeysLive
+    let Afterlife::KeysLive { home } = route.reach.ability.afterlife else {
+        return None;
+    };
+    // The note of the account is an annotation, which may have been written by anybody.
+    let name = account.as_str().strip_prefix(home)?;
+    let due = matches!(seen.pass.demise, Demise::Not | Demise::Deleted)
         && policy == AccountDeletionPolicy::Delete
-        && sweep::kept(seen).next().is_none();
-    let due = matches!(seen.pass.demise, Demise::Not | Demise::Deleted);
-    (outlived && due).then(|| Step::Empty(account.clone()))
+        && name == identity::username(seen, route);
+    if !due {
+        return None;
+    }
+    // What was left on purpose is seen in a list.
+    look(seen).or_else(|| {
+        let left = sweep::kept(seen).next().is_some();
+        (!left).then(|| Step::Empty(account.clone()))
+    })
 }
 
 /// That no other cluster may live off the account.

@@ -1,6 +1,6 @@
 //! What an answer changes in the facts.
 
-use super::{Demise, Done, Lookup, Pins, Remote, Seen, Step, foreign, identity, sweep};
+use super::{Added, Demise, Done, Lookup, Pins, Remote, Seen, Step, foreign, identity, sweep};
 use crate::plan::key::{Freshness, Setback};
 use crate::plan::port::Effect;
 
@@ -97,6 +97,19 @@ fn failed(seen: &mut Seen, step: &Step, setback: Setback) {
             free_at: None,
             ..seen.object.pins.clone()
         });
+    }
+    // Nor is what was refused ours: somebody else may add it, and it must stay then.
+    let refused = match step {
+        Step::Join(team, _) => Some(Added::Team(team.clone())),
+        Step::GiveLogin(_, login) => Some(Added::Login(login.provider.clone())),
+        Step::GiveTrust(_, trust) => Some(Added::Oidc(trust.name.clone())),
+        _ => None,
+    };
+    if let Some(refused) = refused.filter(|_| setback.effect == Effect::None) {
+        let mut pins = seen.object.pins.clone();
+        if pins.added.remove(&refused) {
+            seen.pass.forget = Some(pins);
+        }
     }
     seen.pass.failures = seen.pass.failures.saturating_add(1);
     seen.pass.setback = Some(setback);

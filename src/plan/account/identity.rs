@@ -8,7 +8,7 @@ use crate::api::{AccountOrigin, Management};
 use crate::plan::Stop;
 use crate::plan::grant::Adopt;
 use crate::plan::marker::digest;
-use crate::plan::port::{AccountId, AccountName, Nature, Origin, RemoteAccount};
+use crate::plan::port::{AccountId, AccountName, Letters, Nature, Origin, RemoteAccount};
 use crate::plan::rotation::after;
 
 /// How far apart the clocks of the server and of the API server may be, beyond the skew.
@@ -86,10 +86,11 @@ pub(super) fn same(seen: &Seen, route: &Route, account: &RemoteAccount) -> Resul
         Management::Own => (account.id == route.own.id, route.own.username.clone()),
         Management::Managed | Management::Observed => {
             let wanted = username(seen, route);
-            (
-                account.username.to_lowercase() == wanted.to_lowercase(),
-                wanted,
-            )
+            let is_same = match route.reach.ability.letters {
+                Letters::Alike => account.username.to_lowercase() == wanted.to_lowercase(),
+                Letters::Apart => account.username == wanted,
+            };
+            (is_same, wanted)
         }
     };
     if is_same {

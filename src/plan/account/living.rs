@@ -8,6 +8,7 @@ use super::{Remote, Route, Seen, Step, foreign, status, sweep};
 use crate::api::conditions::Reason;
 use crate::api::{Management, ServiceAccountSpec};
 use crate::plan::Stop;
+use crate::plan::kept::{bounded, unreserved};
 use crate::plan::key::{Finalizer, Freshness};
 use crate::plan::port::{Ability, Accounts, Activity, RemoteAccount, Wish};
 
@@ -100,6 +101,10 @@ fn permitted(seen: &Seen, route: &Route) -> Result<(), Stop> {
 fn unfit(spec: &ServiceAccountSpec, ability: &Ability) -> Result<(), Stop> {
     let named = spec.display_name.is_some() || spec.email.is_some();
     let octopus = spec.octopus.clone().unwrap_or_default();
+    if let Some(user) = &spec.elasticsearch {
+        bounded(&user.metadata, "spec.elasticsearch.metadata")?;
+        unreserved(&user.metadata, '_')?;
+    }
     ability.refuse([
         (named, Wish::Profile, "spec.displayName or spec.email"),
         (spec.disabled, Wish::Profile, "spec.disabled"),

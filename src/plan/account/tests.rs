@@ -21,8 +21,8 @@ use crate::plan::grant::{Adopt, Allowance};
 use crate::plan::key::{Finalizer, Freshness, Reach, Setback};
 use crate::plan::marker::{Installation, Marker, NamespaceHash};
 use crate::plan::port::{
-    Ability, AccountName, Accounts, Activity, Afterlife, Effect, Expiry, List, Listing, Nature,
-    Oidc, Origin, Own, RemoteAccount, RemoteKey, RemoteTeam, ServerIdentity, Value, Wish,
+    Ability, AccountName, Accounts, Activity, Afterlife, Effect, Expiry, Letters, List, Listing,
+    Nature, Oidc, Origin, Own, RemoteAccount, RemoteKey, RemoteTeam, ServerIdentity, Value, Wish,
 };
 use crate::plan::record::{Nonce, Serial, Uid};
 use crate::plan::sweep::{Attempts, Claim, Scope};
@@ -54,6 +54,7 @@ fn seen(spec: &serde_json::Value) -> Seen {
         value: Value::ServerMade,
         expiry: Expiry::Native,
         accounts: Accounts::Kept,
+        letters: Letters::Alike,
         afterlife: Afterlife::KeysDie,
         listing: Listing::Account,
         wishes: &[Wish::Profile, Wish::Teams, Wish::Logins],

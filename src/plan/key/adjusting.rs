@@ -3,16 +3,14 @@
 
 use jiff::SignedDuration;
 
-use super::keys::{current, list};
+use super::keys::{current, list, own};
 use super::{Freshness, Object, Seen, Step};
-use crate::api::conditions::Reason;
-use crate::api::{ApiKeySpec, CurrentKey, FreeForm};
+use crate::api::{ApiKeySpec, CurrentKey};
 use crate::plan::Stop;
+use crate::plan::kept::{bounded, unreserved};
+use crate::plan::marker::Marker;
 use crate::plan::port::{Ability, Activity, Change, Extras, RemoteKey, Wish};
 use crate::plan::rotation::after;
-
-/// The name in a key's metadata under which we keep what is ours.
-const OURS: &str = "apikeys.dev";
 
 /// What this manifest asks for besides the key itself.
 pub(super) fn extras(spec: &ApiKeySpec) -> Extras {
@@ -58,20 +56,14 @@ pub(super) fn unfit(spec: &ApiKeySpec, ability: &Ability) -> Result<(), Stop> {
         ),
     ];
     ability.refuse(asked)?;
-    for (metadata, reserved) in [
-        (spec.stack_storm.as_ref().map(|key| &key.metadata), '$'),
-        (spec.elasticsearch.as_ref().map(|key| &key.metadata), '_'),
-    ] {
-        let mut names = metadata.into_iter().flat_map(FreeForm::names);
-        let taken = |name: &&String| name.starts_with(reserved) || name.as_str() == OURS;
-        if let Some(name) = names.find(taken) {
-            return Err(Stop::new(
-                Reason::Invalid,
-                format!(
-                    "The name {name} in the metadata is reserved, as all that begin with {reserved} and {OURS} are. Choose another one."
-                ),
-            ));
-        }
+    if let Some(key) = &spec.stack_storm {
+        bounded(&key.metadata, "spec.stackStorm.metadata")?;
+        unreserved(&key.metadata, '$')?;
+    }
+    if let Some(key) = &spec.elasticsearch {
+        bounded(&key.metadata, "spec.elasticsearch.metadata")?;
+        bounded(&key.role_descriptors, "spec.elasticsearch.roleDescriptors")?;
+        unreserved(&key.metadata, '_')?;
     }
     Ok(())
 }
@@ -86,8 +78,10 @@ pub(super) fn adjust(seen: &Seen) -> Option<Step> {
         return None;
     }
     let key = current(seen)?;
-    let Some(shown) = list(seen).and_then(|list| list.keys.iter().find(|shown| shown.id == key.id))
-    else {
+    // The note of its id is an annotation, which may have been written by anybody: the key has our marker.
+    let is_it =
+        |(shown, marker): &(&RemoteKey, Marker)| shown.id == key.id && marker.nonce == key.nonce;
+    let Some((shown, _)) = own(seen).find(is_it) else {
         // The manifest has changed since the key was made: what the key has is to be seen first.
         let status = &seen.object.status;
         let known = |current: &CurrentKey| current.id == key.id.as_str();

@@ -25,8 +25,8 @@ use super::{Connection, Credential, Minted, Server, Unusable};
 use crate::clock::Entropy;
 use crate::plan::port::{
     Ability, AccountDraft, AccountId, AccountName, Accounts, Afterlife, Change, Expiry, Fault,
-    KeyId, List, Listing, Order, Own, Probe, RemoteAccount, RemoteTeam, TeamId, TeamRef, Value,
-    Wish, Witness,
+    KeyId, Letters, List, Listing, Order, Own, Probe, RemoteAccount, RemoteTeam, TeamId, TeamRef,
+    Value, Wish, Witness,
 };
 use crate::secret::KeyMaterial;
 
@@ -38,6 +38,9 @@ const PRODUCT: (&str, &str) = ("x-elastic-product", "Elasticsearch");
 
 /// The realm of the users that Elasticsearch keeps itself, unless its owner has named it otherwise.
 const NATIVE: &str = "default_native";
+
+/// What the ids of users of that realm begin with.
+const HOME: &str = "default_native/";
 
 /// One Elasticsearch cluster.
 pub(super) struct Elasticsearch {
@@ -124,7 +127,8 @@ impl Server for Elasticsearch {
             value: Value::ServerMade,
             expiry: Expiry::Native,
             accounts: Accounts::Kept,
-            afterlife: Afterlife::KeysLive,
+            letters: Letters::Apart,
+            afterlife: Afterlife::KeysLive { home: HOME },
             listing: Listing::Account,
             wishes: &[
                 Wish::Profile,

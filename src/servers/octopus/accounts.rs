@@ -33,10 +33,12 @@ impl Octopus {
 
     /// Makes a service account. The server makes it active, whatever the draft says.
     pub(super) async fn new_user(&self, draft: &AccountDraft) -> Result<RemoteAccount, Fault> {
-        let mut body = json!({ "Username": draft.username, "IsService": true });
-        declare(&mut body, draft)?;
+        let mut body = Map::new();
+        body.insert("Username".to_owned(), json!(draft.username));
+        body.insert("IsService".to_owned(), json!(true));
+        declare(&mut body, draft);
         match self
-            .send(Method::POST, Route::fixed("/api/users"), body)
+            .send(Method::POST, Route::fixed("/api/users"), body.into())
             .await
         {
             Ok(answer) => Ok(answer.read::<User>()?.account()),
@@ -53,18 +55,18 @@ impl Octopus {
     pub(super) async fn rewrite(
         &self,
         id: &AccountId,
-        change: impl FnOnce(&mut Value) -> Result<(), Fault> + Send,
+        change: impl FnOnce(&mut Map<String, Value>) + Send,
     ) -> Result<RemoteAccount, Fault> {
         let thing = (self.http.origin(), id.to_string());
         let _turn = self.turns.take(thing).await;
         let answer = self.get(one(id)?).await?;
         service_only(&answer.read()?)?;
         let mut whole = answer.whole()?;
-        change(&mut whole)?;
+        change(&mut whole);
         // It is written only, and a service account must not have one.
-        fields(&mut whole)?.remove("Password");
+        whole.remove("Password");
         Ok(self
-            .send(Method::PUT, one(id)?, whole)
+            .send(Method::PUT, one(id)?, whole.into())
             .await?
             .read::<User>()?
             .account())
@@ -113,23 +115,15 @@ fn service_only(user: &User) -> Result<(), Fault> {
 }
 
 /// Writes into a user what the draft declares.
-pub(super) fn declare(user: &mut Value, draft: &AccountDraft) -> Result<(), Fault> {
-    let fields = fields(user)?;
-    fields.insert("DisplayName".to_owned(), json!(draft.display_name));
-    fields.insert(
+pub(super) fn declare(user: &mut Map<String, Value>, draft: &AccountDraft) {
+    user.insert("DisplayName".to_owned(), json!(draft.display_name));
+    user.insert(
         "IsActive".to_owned(),
         json!(draft.activity == Activity::Enabled),
     );
     if let Some(address) = &draft.email {
-        fields.insert("EmailAddress".to_owned(), json!(address));
+        user.insert("EmailAddress".to_owned(), json!(address));
     }
-    Ok(())
-}
-
-/// The fields of a user.
-pub(super) fn fields(user: &mut Value) -> Result<&mut Map<String, Value>, Fault> {
-    user.as_object_mut()
-        .ok_or_else(|| Fault::Protocol("an account that is no object".to_owned()))
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 use serde_json::{Map, Value, json};
 
 use super::Octopus;
-use super::accounts::fields;
 use super::wire::{Provider, Providers};
 use crate::plan::port::{AccountId, Fault, Login, RemoteAccount};
 use crate::servers::http::Route;
@@ -24,8 +23,7 @@ impl Octopus {
         self.rewrite(id, |user| {
             let mut logins = others(user, &login.provider);
             logins.push(shown);
-            fields(user)?.insert(IDENTITIES.to_owned(), json!(logins));
-            Ok(())
+            user.insert(IDENTITIES.to_owned(), json!(logins));
         })
         .await
     }
@@ -38,17 +36,18 @@ impl Octopus {
     ) -> Result<RemoteAccount, Fault> {
         self.rewrite(id, |user| {
             let logins = others(user, provider);
-            fields(user)?.insert(IDENTITIES.to_owned(), json!(logins));
-            Ok(())
+            user.insert(IDENTITIES.to_owned(), json!(logins));
         })
         .await
     }
 }
 
 /// A user's logins of other providers, as they are.
-fn others(user: &Value, provider: &str) -> Vec<Value> {
-    let logins = user[IDENTITIES].as_array().into_iter().flatten();
+fn others(user: &Map<String, Value>, provider: &str) -> Vec<Value> {
+    let logins = user.get(IDENTITIES).and_then(Value::as_array);
     logins
+        .into_iter()
+        .flatten()
         .filter(|login| login["IdentityProviderName"] != provider)
         .cloned()
         .collect()

@@ -33,8 +33,8 @@ use super::turns::Turns;
 use super::{Connection, Minted, Server, Unusable};
 use crate::plan::port::{
     Ability, AccountDraft, AccountId, AccountName, Accounts, Afterlife, Change, Expiry, Fault,
-    KeyId, List, Listing, Login, Oidc, Order, Probe, RemoteAccount, RemoteTeam, TeamId, TeamRef,
-    Trust, Value, Wish, Witness,
+    KeyId, Letters, List, Listing, Login, Oidc, Order, Probe, RemoteAccount, RemoteTeam, TeamId,
+    TeamRef, Trust, Value, Wish, Witness,
 };
 use crate::secret::KeyMaterial;
 
@@ -206,6 +206,7 @@ impl Server for Octopus {
             value: Value::ServerMade,
             expiry: Expiry::Native,
             accounts: Accounts::Kept,
+            letters: Letters::Alike,
             afterlife: Afterlife::KeysDie,
             listing: Listing::Account,
             wishes: &[Wish::Profile, Wish::Teams, Wish::Logins],
@@ -253,8 +254,11 @@ impl Server for Octopus {
         id: &AccountId,
         draft: &AccountDraft,
     ) -> Result<RemoteAccount, Fault> {
-        let declared = |user: &mut Json| accounts::declare(user, draft);
-        within(CALL, self.rewrite(id, declared)).await
+        within(
+            CALL,
+            self.rewrite(id, |user| accounts::declare(user, draft)),
+        )
+        .await
     }
 
     async fn delete_account(&self, id: &AccountId) -> Result<(), Fault> {

@@ -108,8 +108,8 @@ impl Octopus {
         }
         let mut whole = answer.whole()?;
         let members: Vec<_> = members.iter().map(AccountId::as_str).collect();
-        whole["MemberUserIds"] = json!(members);
-        self.send(Method::PUT, one(team)?, whole)
+        whole.insert("MemberUserIds".to_owned(), json!(members));
+        self.send(Method::PUT, one(team)?, whole.into())
             .await?
             .read::<Team>()?;
         Ok(self.get(one(team)?).await?.read::<Team>()?.team())
@@ -188,6 +188,15 @@ mod tests {
         assert_eq!(found(&script, id("Teams-2")).await, Ok(None));
         assert_eq!(found(&script, id("../users")).await, Ok(None));
         assert_eq!(script.requests().len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_team_that_is_no_object_is_nonsense() {
+        let list = json!(["Teams-1", "A", null, []]);
+        let script = Script::new().json(&list);
+        let (team, account) = (TeamId::new("Teams-1"), AccountId::new("Users-1"));
+        let outcome = script.client().join_team(&team, &account).await;
+        assert_eq!(outcome.unwrap_err().label(), "protocol");
     }
 
     #[tokio::test(start_paused = true)]

@@ -26,8 +26,8 @@ use super::{Connection, Credential, Minted, Server, Unusable};
 use crate::clock::Entropy;
 use crate::plan::port::{
     Ability, AccountDraft, AccountId, AccountName, Accounts, Activity, Afterlife, Change, Expiry,
-    Fault, KeyExpiry, KeyId, List, Listing, Nature, Order, Origin, Own, Probe, RemoteAccount,
-    RemoteTeam, ServerIdentity, TeamId, TeamRef, Value, Wish, Witness,
+    Fault, KeyExpiry, KeyId, Letters, List, Listing, Nature, Order, Origin, Own, Probe,
+    RemoteAccount, RemoteTeam, ServerIdentity, TeamId, TeamRef, Value, Wish, Witness,
 };
 use crate::secret::KeyMaterial;
 
@@ -220,6 +220,7 @@ impl Server for StackStorm {
             value: Value::CallerMade,
             expiry: Expiry::None,
             accounts: Accounts::NamesOnly,
+            letters: Letters::Apart,
             afterlife: Afterlife::KeysDie,
             listing: Listing::Server,
             wishes: &[Wish::StackStormKey],

@@ -136,7 +136,7 @@ pub(super) async fn an_account_ends(site: &Site) -> anyhow::Result<()> {
             let revoked = client.revoke(&account.id, &minted.key.id).await;
             assert_eq!(revoked, Err(Fault::NotFound));
         }
-        Afterlife::KeysLive => {
+        Afterlife::KeysLive { .. } => {
             assert_eq!(proof().await, "ok", "it outlives its account");
             assert_eq!(client.keys(&account.id).await?.keys.len(), 1);
             client.revoke_all(&account.id).await?;

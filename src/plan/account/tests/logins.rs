@@ -103,6 +103,25 @@ fn a_login_is_recorded_given_and_taken_away() {
     assert!(recorded(&plan(&over).step).is_empty());
 }
 
+/// Somebody else may add it meanwhile, and it must stay then.
+#[test]
+fn what_was_refused_is_not_taken_for_ours() {
+    let giving = asked(LOGIN, with(&[]));
+    let step = plan(&giving).step;
+    let mut giving = pin(giving, step);
+    let step = live(&mut giving);
+    let why = |effect| Setback {
+        effect,
+        ..Setback::refused(Stop::plain(Reason::Rejected), Retry::Backoff)
+    };
+    for (effect, forgotten) in [(Effect::None, true), (Effect::Perhaps, false)] {
+        let failed = fold(giving.clone(), &step, Done::Failed(why(effect)));
+        let next = plan(&failed).step;
+        let forgets = matches!(&next, Step::Pin(pins) if pins.added.is_empty());
+        assert_eq!(forgets, forgotten, "{effect:?}: {next:?}");
+    }
+}
+
 #[test]
 fn an_identity_is_recorded_given_and_taken_away() {
     let giving = asked(TRUST, with(&[]));

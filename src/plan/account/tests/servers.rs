@@ -17,7 +17,7 @@ fn names_only(ability: &mut Ability) {
 }
 
 fn keys_live(ability: &mut Ability) {
-    ability.afterlife = Afterlife::KeysLive;
+    ability.afterlife = Afterlife::KeysLive { home: "Users-" };
 }
 
 /// An account of which the server tells nothing but the name.
@@ -82,8 +82,10 @@ fn what_a_server_has_nothing_for_is_refused_with_its_name() {
 fn keys_that_outlive_their_account_end_before_it_and_after() {
     let account = AccountId::new("Users-7");
     let end = |spec: &str, maker| {
-        let seen = seen(&json(spec)).on(keys_live).pinned(maker);
-        seen.found(remote("team-a.ci")).deleting().listed(vec![])
+        let mut spec = json(spec);
+        spec["username"] = json(r#""7""#);
+        let seen = seen(&spec).on(keys_live).pinned(maker);
+        seen.found(remote("7")).deleting().listed(vec![])
     };
     let ours = end("{}", Maker::Us);
     assert_eq!(plan(&ours).step, Step::Empty(account.clone()));
@@ -103,6 +105,18 @@ fn keys_that_outlive_their_account_end_before_it_and_after() {
         ..end("{}", Maker::Us)
     };
     assert_eq!(plan(&gone).step, Step::Empty(account));
+    // What was left on purpose is looked for first.
+    let unlisted = Seen {
+        list: None,
+        ..gone.clone()
+    };
+    assert!(matches!(plan(&unlisted).step, Step::Look { .. }));
+    // Whose id somebody has written there is another's business.
+    let mut forged = gone;
+    forged.object.pins.account = Some(AccountId::new("Users-8"));
+    forged.pass.missed = true;
+    let step = plan(&forged).step;
+    assert!(!matches!(step, Step::Empty(_)), "{step:?}");
     // An account that stays keeps its keys; so does one whose keys are kept on purpose.
     for spec in [
         r#"{"deletionPolicy": "Retain"}"#,
@@ -115,6 +129,41 @@ fn keys_that_outlive_their_account_end_before_it_and_after() {
     let mut kept = end("{}", Maker::Us).listed(vec![key("k-kept", UID, ago(20))]);
     kept.object.pins.retained.insert(KeyId::new("k-kept"));
     assert_eq!(plan(&kept).step, Step::Close);
+}
+
+#[test]
+fn names_that_differ_in_case_are_two_where_the_server_tells_them_apart() {
+    let apart = |ability: &mut Ability| ability.letters = Letters::Apart;
+    let alike = |_: &mut Ability| {};
+    let verdict = |change: fn(&mut Ability)| {
+        let seen = seen(&json("{}")).on(change).pinned(Maker::Us);
+        living::keep(&seen.found(remote("Team-A.ci"))).err()
+    };
+    let reason = |stop: Option<Stop>| stop.map(|stop| stop.reason);
+    assert_eq!(reason(verdict(apart)), Some(Reason::AccountNotFound));
+    assert_ne!(reason(verdict(alike)), Some(Reason::AccountNotFound));
+}
+
+#[test]
+fn what_is_kept_of_a_user_is_short_and_has_no_name_of_ours() {
+    let wishes = |ability: &mut Ability| ability.wishes = &[Wish::Roles];
+    let verdict = |metadata: &str| {
+        let spec = format!(r#"{{"elasticsearch": {{"roles": [], "metadata": {metadata}}}}}"#);
+        let seen = seen(&json(&spec)).on(wishes).found(remote("team-a.ci"));
+        living::keep(&seen).err()
+    };
+    let long = format!(r#"{{"a": "{}"}}"#, "x".repeat(8_200));
+    for (metadata, told) in [
+        (r#"{"apikeys.dev": 1}"#, "is reserved"),
+        (r#"{"_x": 1}"#, "is reserved"),
+        (&long, "Shorten it"),
+    ] {
+        let stop = verdict(metadata).unwrap();
+        assert_eq!(stop.reason, Reason::Invalid, "{}", stop.message);
+        assert!(stop.message.contains(told), "{}", stop.message);
+    }
+    let stop = verdict(r#"{"a": 1}"#);
+    assert_ne!(stop.map(|stop| stop.reason), Some(Reason::Invalid));
 }
 
 #[test]

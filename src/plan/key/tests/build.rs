@@ -11,8 +11,8 @@ use crate::plan::key::{
 };
 use crate::plan::marker::{Installation, Marker, NamespaceHash};
 use crate::plan::port::{
-    Ability, AccountId, Accounts, Activity, Afterlife, Expiry, KeyId, List, Listing, RemoteKey,
-    ServerIdentity, Value, Wish,
+    Ability, AccountId, Accounts, Activity, Afterlife, Expiry, KeyId, Letters, List, Listing,
+    RemoteKey, ServerIdentity, Value, Wish,
 };
 use crate::plan::record::{Intent, Nonce, Retiring, Serial, Uid};
 use crate::plan::rotation::Bounds;
@@ -132,6 +132,7 @@ pub(super) fn base() -> Base {
                 value: Value::ServerMade,
                 expiry: Expiry::Native,
                 accounts: Accounts::Kept,
+                letters: Letters::Alike,
                 afterlife: Afterlife::KeysDie,
                 listing: Listing::Account,
                 wishes: &[Wish::Profile, Wish::Teams, Wish::Logins],

@@ -66,6 +66,15 @@ fn a_living_key_is_changed_in_place() {
             READY,
         ),
         (
+            "somebody else's, whose id was written on the Secret",
+            changed(new, old)
+                .with(|s| shown_first(s).text = "somebody else's".to_owned())
+                .with(|s| s.list.as_mut().unwrap().began = s.now - days(2))
+                .live(),
+            "Look",
+            READY,
+        ),
+        (
             "disabled, as it shall be",
             changed(off, old).with(disabled).recorded(),
             "Idle",
