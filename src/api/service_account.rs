@@ -46,7 +46,7 @@ pub struct ServiceAccountSpec {
     /// The realm in which to look for the account. Only Elasticsearch, and only with management
     /// `Observed`. Example: `native1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 128), extend("x-kubernetes-validations" = rules::one_line()))]
+    #[schemars(length(min = 1, max = 128), extend("x-kubernetes-validations" = rules::realm()))]
     pub realm: Option<String>,
 
     /// The account's name for people. Default: the user name.
@@ -59,7 +59,8 @@ pub struct ServiceAccountSpec {
     #[schemars(length(min = 3, max = 254), extend("x-kubernetes-validations" = rules::email()))]
     pub email: Option<String>,
 
-    /// `true` disables the account on the server: none of its keys works.
+    /// `true` disables the account on the server: none of its keys works, but on Elasticsearch, where
+    /// keys go on (it ends the password alone).
     #[serde(default)]
     pub disabled: bool,
 

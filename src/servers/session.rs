@@ -188,7 +188,11 @@ mod tests {
         let trouble = async { Err(Fault::Uncertain("no answer".to_owned())) };
         let missing = session.badge(at(700), async { Err(Fault::NotFound) }).await;
         let gone = missing.err().map(|fault| fault.label());
-        assert_eq!(gone, Some("protocol"), "it says nothing of what was asked for");
+        assert_eq!(
+            gone,
+            Some("protocol"),
+            "it says nothing of what was asked for"
+        );
         let outcome = session.badge(at(700), trouble).await;
         let unreachable = Fault::Unreachable("no answer".to_owned());
         assert_eq!(outcome.err(), Some(unreachable));

@@ -81,6 +81,14 @@ pub(in crate::api) fn username() -> Rules {
     )]
 }
 
+/// Rules of the name of a realm.
+pub(in crate::api) fn realm() -> Rules {
+    vec![rule(
+        r"!self.matches(r'[\p{Cc}\p{Zl}\p{Zp}/]')",
+        "must be one line without control characters and without a slash",
+    )]
+}
+
 /// Rules of a name that people read.
 pub(in crate::api) fn one_line() -> Rules {
     vec![rule(

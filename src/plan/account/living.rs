@@ -10,7 +10,7 @@ use crate::api::{Management, ServiceAccountSpec};
 use crate::plan::Stop;
 use crate::plan::kept::{bounded, unreserved};
 use crate::plan::key::{Finalizer, Freshness};
-use crate::plan::port::{Ability, Accounts, Activity, RemoteAccount, Wish};
+use crate::plan::port::{Ability, Accounts, Activity, Afterlife, RemoteAccount, Wish};
 
 /// The next step for an account that is wanted.
 pub(super) fn step(seen: &Seen) -> Step {
@@ -218,10 +218,13 @@ fn not_ready(seen: &Seen, stop: Stop) -> Stop {
     }
 }
 
-/// Why the account's keys do not work now, if that is known.
+/// Why the account's keys do not work now, if that is known. Where keys outlive their account, they do not
+/// mind that it is disabled either (Elasticsearch 8.19.21).
 pub fn works_stop(seen: &Seen) -> Option<Stop> {
+    let route = seen.connection.as_ref().ok();
+    let minds = route.is_none_or(|route| route.reach.ability.afterlife == Afterlife::KeysDie);
     match &seen.remote {
-        Remote::Found(account) => works(account).err(),
-        Remote::Absent | Remote::Unknown => None,
+        Remote::Found(account) if minds => works(account).err(),
+        Remote::Found(_) | Remote::Absent | Remote::Unknown => None,
     }
 }

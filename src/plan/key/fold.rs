@@ -174,6 +174,15 @@ fn minted(seen: &mut Seen, key: &NewKey) {
     else {
         return;
     };
+    if minting::is_anothers(seen, &intent, key) {
+        // What was answered is another request: what became of ours, nobody knows.
+        let why = Setback {
+            stop: Stop::plain(Reason::ProtocolError),
+            effect: Effect::Perhaps,
+            retry: Retry::Backoff,
+        };
+        return setback(seen, why, Cost::Nothing);
+    }
     let stage = if let Some(setback) = minting::unwanted(seen, &intent, &errand, key) {
         Stage::Unwanted(key.id.clone(), setback)
     } else {

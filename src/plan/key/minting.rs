@@ -57,6 +57,12 @@ fn mark(seen: &Seen, intent: &Intent) -> Marker {
     }
 }
 
+/// Whether a key is that of another attempt, whole marker and all: an answer that was meant for somebody
+/// else. It may be in use, and is not ours to end.
+pub(super) fn is_anothers(seen: &Seen, intent: &Intent, key: &NewKey) -> bool {
+    marker::parse(&key.text).is_some_and(|marker| marker != mark(seen, intent))
+}
+
 /// Why a key that the server has just made is not to be published, if it is not.
 pub(super) fn unwanted(
     seen: &Seen,

@@ -145,6 +145,21 @@ fn names_that_differ_in_case_are_two_where_the_server_tells_them_apart() {
 }
 
 #[test]
+fn keys_that_outlive_their_account_do_not_mind_that_it_is_disabled() {
+    let seen = |change: fn(&mut Ability)| {
+        let mut account = remote("team-a.ci");
+        account.activity = Activity::Disabled;
+        seen(&json("{}"))
+            .on(change)
+            .pinned(Maker::Us)
+            .found(account)
+    };
+    assert_eq!(works_stop(&seen(keys_live)), None);
+    let stop = works_stop(&seen(|_| {})).unwrap();
+    assert_eq!(stop.reason, Reason::AccountDisabled);
+}
+
+#[test]
 fn what_is_kept_of_a_user_is_short_and_has_no_name_of_ours() {
     let wishes = |ability: &mut Ability| ability.wishes = &[Wish::Roles];
     let verdict = |metadata: &str| {

@@ -50,6 +50,7 @@ octopus:
         refuse(K, "account-observed-email", NOT_OURS, account!("management: Observed\nemail: ci@team-a.example")),
         refuse(K, "account-observed-disabled", NOT_OURS, account!("management: Observed\ndisabled: true")),
         refuse(K, "account-observed-teams", NOT_OURS, account!("management: Observed\noctopus: {teams: [{name: A}]}")),
+        refuse(K, "account-realm-slash", "without a slash", account!("management: Observed\nrealm: a/b")),
         refuse(K, "account-realm", "realm needs management Observed", account!("realm: native1")),
         refuse(K, "account-two-servers", "octopus excludes elasticsearch and realm", account!("octopus: {teams: [{name: A}]}\nelasticsearch: {roles: [a]}")),
         refuse(K, "account-blank", BLANK, account!("username: ' ci'")),

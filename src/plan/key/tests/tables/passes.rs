@@ -80,6 +80,27 @@ fn a_key_that_does_not_echo_its_marker_is_revoked() {
     assert_eq!(status::wanted(&seen).failures, 1);
 }
 
+#[test]
+fn an_answer_to_another_request_ends_nobodys_key() {
+    let seen = minted(text(7));
+    assert!(
+        !word(&plan(&seen).step).starts_with("Revoke"),
+        "{:?}",
+        plan(&seen).step
+    );
+    let live = Seen {
+        freshness: Freshness::Live,
+        ..seen.clone()
+    };
+    assert!(
+        !word(&plan(&live).step).starts_with("Revoke"),
+        "{:?}",
+        plan(&live).step
+    );
+    let told = face(&status::wanted(&seen));
+    assert!(told.starts_with("-Ready:ProtocolError"), "{told}");
+}
+
 /// The facts, read live.
 fn refreshed(seen: Seen, secret: Secret) -> Seen {
     let object = Box::new(seen.object.clone());
