@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use apikey_operator::api::conditions::Reason;
 use http::Method;
 use serde_json::json;
+use testbed::twins::journal::Entry;
 use testbed::twins::octopus::AccountView;
 use testbed::twins::{Effect, Fault};
 
@@ -274,6 +275,11 @@ async fn default_grant_field_by_field(case: Arc<Case>) -> Result<()> {
         "adopt: true, username: bystander".to_owned(),
         "octopus: {teams: [{name: Octopus Administrators}]}".to_owned(),
         "octopus: {teams: [{id: teams-administrators}]}".to_owned(),
+        "octopus: {teams: [{name: Builders, space: Default}]}".to_owned(),
+        "octopus: {externalLogins: [{provider: Okta, claims: {email: a@b}}]}".to_owned(),
+        "octopus: {oidcIdentities: [{name: a, issuer: 'https://issuer.test', subject: b}]}"
+            .to_owned(),
+        "foreignKeys: Revoke".to_owned(),
     ];
     for (number, asked) in attempts.iter().enumerate() {
         let name = format!("a{number}");
@@ -471,6 +477,12 @@ async fn unoffered_secrets_field_by_field(case: Arc<Case>) -> Result<()> {
         "is not offered",
     )
     .await?;
+    let made = case.living().remove(0).id;
+    let shown = |entry: &Entry| entry.key.as_deref() == Some(made.as_str());
+    ensure!(
+        !case.twin.journal().iter().any(shown),
+        "our own key was shown"
+    );
     // What is offered is sent.
     let offer = json!({"metadata": {"labels": {"apikeys.dev/credential": "true"}}});
     case.patch(Sealed("precious0"), offer).await?;
