@@ -1,7 +1,5 @@
 //! What of a manifest a server keeps for us, with a key or an account, and shows with every list of them.
 
-use serde::Serialize;
-
 use super::Stop;
 use crate::api::FreeForm;
 use crate::api::conditions::Reason;
@@ -26,9 +24,8 @@ pub(super) fn unreserved(metadata: &FreeForm, reserved: char) -> Result<(), Stop
     }
 }
 
-/// That what a server keeps for us, and shows with every list, is no longer than it may be.
-pub(super) fn bounded(given: &impl Serialize, name: &str) -> Result<(), Stop> {
-    let length = serde_json::to_string(given).map_or(usize::MAX, |text| text.len());
+/// That what a server keeps for us is no longer than it may be: the field of this name has so many bytes.
+pub(super) fn bounded(length: usize, name: &str) -> Result<(), Stop> {
     if length <= LONGEST {
         return Ok(());
     }

@@ -102,7 +102,10 @@ fn unfit(spec: &ServiceAccountSpec, ability: &Ability) -> Result<(), Stop> {
     let named = spec.display_name.is_some() || spec.email.is_some();
     let octopus = spec.octopus.clone().unwrap_or_default();
     if let Some(user) = &spec.elasticsearch {
-        bounded(&user.metadata, "spec.elasticsearch.metadata")?;
+        bounded(
+            user.metadata.to_string().len(),
+            "spec.elasticsearch.metadata",
+        )?;
         unreserved(&user.metadata, '_')?;
     }
     ability.refuse([

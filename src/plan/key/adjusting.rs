@@ -57,12 +57,17 @@ pub(super) fn unfit(spec: &ApiKeySpec, ability: &Ability) -> Result<(), Stop> {
     ];
     ability.refuse(asked)?;
     if let Some(key) = &spec.stack_storm {
-        bounded(&key.metadata, "spec.stackStorm.metadata")?;
+        bounded(key.metadata.to_string().len(), "spec.stackStorm.metadata")?;
         unreserved(&key.metadata, '$')?;
     }
     if let Some(key) = &spec.elasticsearch {
-        bounded(&key.metadata, "spec.elasticsearch.metadata")?;
-        bounded(&key.role_descriptors, "spec.elasticsearch.roleDescriptors")?;
+        bounded(
+            key.metadata.to_string().len(),
+            "spec.elasticsearch.metadata",
+        )?;
+        let roles = key.role_descriptors.iter();
+        let roles = roles.map(|(name, role)| name.len() + role.to_string().len());
+        bounded(roles.sum(), "spec.elasticsearch.roleDescriptors")?;
         unreserved(&key.metadata, '_')?;
     }
     Ok(())

@@ -321,7 +321,7 @@ fn names_a_fix(message: &str) -> bool {
     let fixes: Vec<String> = Reason::all()
         .iter()
         .map(|reason| first(reason.fix()))
-        .chain(["Declare", "Have", "If", "Remove"].map(str::to_owned))
+        .chain(["Declare", "Have", "If", "Leave", "Remove"].map(str::to_owned))
         .collect();
     let mut sentences = message.split([':', '.']).map(str::trim_start);
     sentences.any(|sentence| fixes.contains(&first(sentence)))
