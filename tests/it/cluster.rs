@@ -15,6 +15,7 @@
 //! | `grants` | what a tenant may not get |
 //! | `unserved` | what a kind of server has nothing for |
 //! | `vouched` | a sign-in without a stored credential |
+//! | `others` | StackStorm, and a real Elasticsearch, from apply to revoke and with the least privilege |
 //! | `options` | what a manifest may ask for beyond the plain |
 //! | `sight` | what `kubectl get` and `kubectl explain` show |
 //! | `endings` | deletion, expiry, revocation, retention |
@@ -42,6 +43,7 @@ mod keys;
 mod kills;
 mod kstatus;
 mod options;
+mod others;
 mod programs;
 mod replicas;
 mod rotations;
@@ -55,14 +57,14 @@ mod vouched;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, ensure};
 use futures::{StreamExt as _, stream};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 pub(crate) use self::case::{Account, Case, Key, Server};
 pub(crate) use self::stage::{Plane, Stage, USER, client};
-use crate::ladder::{Ground, Rung};
+use crate::ladder::{Failure, Ground, Missing, Rung};
 
 /// So many rows of one test play at a time; two tests run at the same time.
 const AT_A_TIME: usize = 16;
@@ -71,7 +73,7 @@ const AT_A_TIME: usize = 16;
 #[derive(Default, Clone)]
 pub(crate) struct Stages {
     shared: Arc<OnceCell<Arc<Stage>>>,
-    played: Arc<[OnceCell<Result<(), String>>; TABLES.len()]>,
+    played: Arc<[OnceCell<Result<(), Failure>>; TABLES.len()]>,
 }
 
 impl Stages {
@@ -85,11 +87,9 @@ impl Stages {
     async fn play(&self, ground: Arc<Ground>, number: usize) -> Result<()> {
         let stage = self.shared(ground).await?;
         let rows = TABLES[number].1.iter().flat_map(|rows| rows()).collect();
-        let played = self.played[number].get_or_init(async || {
-            let played = play(&stage, rows).await;
-            played.map_err(|error| format!("{error:#}"))
-        });
-        played.await.clone().map_err(|error| anyhow!(error))
+        let played = self.played[number]
+            .get_or_init(async || play(&stage, rows).await.map_err(Failure::from));
+        played.await.clone().map_err(anyhow::Error::from)
     }
 
     /// The shared stage, after all rows. What went wrong in them is told by their own tests.
@@ -145,7 +145,7 @@ use rows;
 type Table = (&'static str, &'static [fn() -> Vec<Row>]);
 
 /// All tables.
-const TABLES: [Table; 4] = [
+const TABLES: [Table; 6] = [
     (
         "long",
         &[
@@ -166,6 +166,8 @@ const TABLES: [Table; 4] = [
             vouched::rows,
         ],
     ),
+    ("stackstorm", &[others::stackstorm]),
+    ("elasticsearch", &[others::elasticsearch]),
     ("accounts", &[accounts::rows, grants::rows]),
     (
         "keys",
@@ -213,10 +215,11 @@ fn is_asked_for(row: &str) -> bool {
     std::env::var_os("ROW").is_none_or(|only| row.contains(&*only.to_string_lossy()))
 }
 
-/// Plays rows, many at a time, and says which went wrong and how.
+/// Plays rows, many at a time, and says which went wrong and how; or what is missing, if nothing went
+/// wrong but for that.
 async fn play(stage: &Arc<Stage>, mut rows: Vec<Row>) -> Result<()> {
     rows.retain(|row| is_asked_for(&row.name));
-    let wrong: Vec<String> = stream::iter(rows)
+    let wrong: Vec<(String, anyhow::Error)> = stream::iter(rows)
         .map(async |row| {
             let (name, began) = (row.name.clone(), Instant::now());
             let played = row.play(stage).await;
@@ -226,14 +229,21 @@ async fn play(stage: &Arc<Stage>, mut rows: Vec<Row>) -> Result<()> {
                 let wrong = wrong.map(|error| format!("FAILED: {error:#}"));
                 eprintln!("{seconds:6.1} s {name} {}", wrong.unwrap_or_default());
             }
-            played
-                .err()
-                .map(|error| format!("{name}, after {seconds:.0} s: {error:#}"))
+            let named = format!("{name}, after {seconds:.0} s");
+            played.err().map(|error| (named, error))
         })
         .buffer_unordered(AT_A_TIME)
         .filter_map(std::future::ready)
         .collect()
         .await;
-    ensure!(wrong.is_empty(), "{}", wrong.join("\n\n"));
-    Ok(())
+    let mut missing = None;
+    let mut told = Vec::new();
+    for (named, error) in wrong {
+        match Missing::of(&error) {
+            Some(what) => missing = Some(what),
+            None => told.push(format!("{named}: {error:#}")),
+        }
+    }
+    ensure!(told.is_empty(), "{}", told.join("\n\n"));
+    missing.map_or(Ok(()), |what| Err(what.into()))
 }

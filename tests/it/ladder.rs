@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use testbed::control_plane::{Binaries, ControlPlane};
+use testbed::elasticsearch::Fault;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout};
@@ -26,13 +27,30 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// What all tests stand on.
 #[derive(Default)]
 pub(crate) struct Ground {
-    control_plane: OnceCell<Result<ControlPlane, NoControlPlane>>,
+    control_plane: OnceCell<Result<ControlPlane, Failure>>,
 }
 
-/// Why there is none. It is not tried again: building takes minutes.
-enum NoControlPlane {
+/// Why something failed that is tried once, for it takes long: told to everybody who comes for it.
+#[derive(Debug, Clone)]
+pub(crate) enum Failure {
     Missing(Missing),
     Broken(String),
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        let broken = || Self::Broken(format!("{error:#}"));
+        Missing::of(&error).map_or_else(broken, Self::Missing)
+    }
+}
+
+impl From<Failure> for anyhow::Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Missing(missing) => missing.into(),
+            Failure::Broken(why) => anyhow!(why),
+        }
+    }
 }
 
 impl Ground {
@@ -42,23 +60,19 @@ impl Ground {
     /// # Errors
     /// [`Missing`] when it cannot be built on this machine; else why it does not start.
     pub(crate) async fn control_plane(&self) -> Result<&ControlPlane> {
-        match self.control_plane.get_or_init(start).await {
-            Ok(control_plane) => Ok(control_plane),
-            Err(NoControlPlane::Missing(missing)) => Err(missing.clone().into()),
-            Err(NoControlPlane::Broken(why)) => Err(anyhow!(why.clone())),
-        }
+        let started = self.control_plane.get_or_init(start).await;
+        started.as_ref().map_err(|failure| failure.clone().into())
     }
 }
 
-async fn start() -> Result<ControlPlane, NoControlPlane> {
-    let broken = |error| NoControlPlane::Broken(format!("{error:#}"));
+async fn start() -> Result<ControlPlane, Failure> {
     let binaries = match Binaries::obtain().await {
         Err(error) if !runs("go", "version") => {
-            return Err(NoControlPlane::Missing(Missing(format!("{error:#}"))));
+            return Err(Failure::Missing(Missing(format!("{error:#}"))));
         }
-        result => result.map_err(broken)?,
+        result => result?,
     };
-    ControlPlane::start(&binaries).await.map_err(broken)
+    Ok(ControlPlane::start(&binaries).await?)
 }
 
 fn runs(program: &str, arg: &str) -> bool {
@@ -82,6 +96,16 @@ impl fmt::Display for Missing {
 }
 
 impl std::error::Error for Missing {}
+
+impl Missing {
+    /// What is missing, if that is what an error says.
+    pub(crate) fn of(error: &anyhow::Error) -> Option<Self> {
+        match error.downcast_ref() {
+            Some(Fault::Missing(what)) => Some(Self(what.clone())),
+            _ => error.downcast_ref::<Self>().cloned(),
+        }
+    }
+}
 
 type Body = Box<dyn FnOnce(Arc<Ground>) -> Pin<Box<dyn Future<Output = Result<()>>>> + Send>;
 
@@ -183,7 +207,7 @@ fn judge(result: Result<()>) -> Result<Completion, Failed> {
     let Err(error) = result else {
         return Ok(Completion::Completed);
     };
-    match error.downcast_ref::<Missing>() {
+    match Missing::of(&error) {
         Some(missing) if !in_ci() => Ok(Completion::ignored_with(missing)),
         Some(missing) => Err(format!("{missing} (with CI=true nothing is ignored)").into()),
         None => Err(format!("{error:#}").into()),

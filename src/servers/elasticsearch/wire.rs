@@ -292,7 +292,7 @@ pub(super) fn complaint(body: &[u8]) -> Option<String> {
 
     if let Ok(Complaint { error }) = serde_json::from_slice(body) {
         return match error {
-            Said::Cause(cause) => cause.reason,
+            Said::Cause(cause) => cause.reason.map(what_helps_first),
             Said::Text(text) => Some(text),
         };
     }
@@ -304,4 +304,44 @@ pub(super) fn complaint(body: &[u8]) -> Option<String> {
 /// A key's secret: letters, digits, dashes and underscores.
 fn secret<'de, D: serde::Deserializer<'de>>(from: D) -> Result<KeyMaterial, D::Error> {
     id(from).map(KeyMaterial::new)
+}
+
+/// What is not permitted ends with what would help, behind names that may be long: it goes to the front,
+/// for texts of servers are cut.
+fn what_helps_first(reason: String) -> String {
+    let helps = [", this action is granted by ", ", because user ["];
+    let Some(at) = helps.iter().find_map(|begin| reason.rfind(begin)) else {
+        return reason;
+    };
+    let (what, help) = reason.split_at(at);
+    format!("{}: {what}", help.trim_start_matches(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_help_is_told_first() {
+        let told = |reason: String| {
+            let body = serde_json::json!({"error": {"reason": reason}, "status": 403});
+            complaint(body.to_string().as_bytes()).unwrap()
+        };
+        let what = format!(
+            "action [cluster:admin/xpack/security/user/put] is unauthorized for user [{}] with \
+             effective roles []",
+            "x".repeat(500)
+        );
+        let granted = "this action is granted by the cluster privileges [manage_security,all]";
+        assert_eq!(
+            told(format!("{what}, {granted}")),
+            format!("{granted}: {what}")
+        );
+        let because = "because user [x] is unauthorized to run as [y]";
+        assert_eq!(
+            told(format!("{what}, {because}")),
+            format!("{because}: {what}")
+        );
+        assert_eq!(told(what.clone()), what);
+    }
 }

@@ -13,13 +13,14 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::Value;
 use testbed::control_plane::{Binaries, ControlPlane};
+use testbed::elasticsearch::{self, Elasticsearch};
 use testbed::process::{Process, Program, free_port, run};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 use tokio::time::{interval, timeout};
 
 use super::heard::Heard;
 use super::tapped::Canaries;
-use crate::ladder::Ground;
+use crate::ladder::{Failure, Ground};
 
 /// The release's name, its namespace, and the operator's account.
 pub(crate) const OPERATOR: &str = "apikey-operator";
@@ -61,6 +62,7 @@ pub(crate) struct Stage {
     // Ended before the control plane.
     operator: Mutex<Option<Process>>,
     plane: Plane,
+    elasticsearch: OnceCell<Result<Elasticsearch, Failure>>,
     /// Somebody who may do everything.
     pub(crate) client: Client,
     /// What must not be seen anywhere.
@@ -91,6 +93,7 @@ impl Stage {
             env: environment(&container),
             listen,
             operator: Mutex::default(),
+            elasticsearch: OnceCell::new(),
             log: control_plane.folder().join("operator.log"),
             kubeconfig: control_plane.kubeconfig_for(OPERATOR, OPERATOR).await?,
             plane,
@@ -102,6 +105,20 @@ impl Stage {
     /// The control plane.
     pub(crate) async fn control_plane(&self) -> Result<&ControlPlane> {
         self.plane.get().await
+    }
+
+    /// The real Elasticsearch of this stage, started when the first row asks for it. Rows share it, and
+    /// tell their users apart by their namespaces.
+    ///
+    /// # Errors
+    /// [`crate::ladder::Missing`] without Java or Maven.
+    pub(crate) async fn elasticsearch(&self) -> Result<&Elasticsearch> {
+        let start = async || {
+            let started = Elasticsearch::start(&elasticsearch::Options::default()).await;
+            started.map_err(|fault| anyhow::Error::from(fault).into())
+        };
+        let started = self.elasticsearch.get_or_init(start).await;
+        started.as_ref().map_err(|failure| failure.clone().into())
     }
 
     /// Starts the operator, and returns when it works.

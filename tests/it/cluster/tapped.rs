@@ -1,13 +1,15 @@
-//! A twin whose mints are overheard: leaks are looked for among all keys that were ever made, the
-//! ones that nobody published included.
+//! A twin that is overheard: leaks are looked for among all keys that it ever made, the ones that
+//! nobody published included, and among the tokens and credentials of whoever signs in.
 
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use jiff::Timestamp;
 use serde_json::Value;
-use testbed::twins::octopus::{Change, KeyView, Octopus, Start, View};
+use testbed::twins::octopus::Octopus;
+use testbed::twins::stackstorm::StackStorm;
 use testbed::twins::{Effect, Sort, Twin, Unknown};
 
 /// Texts that must be nowhere but where they belong.
@@ -32,78 +34,105 @@ impl Canaries {
     }
 }
 
-/// An Octopus twin that tells which keys it makes.
+/// A twin of which it is known what must stay secret.
+pub(crate) trait Telling: Twin {
+    /// The credentials that are there from the start.
+    fn credentials(&self) -> Vec<String>;
+
+    /// Where the answer to a request with this effect has what was made.
+    fn secret(effect: Effect) -> Option<&'static str>;
+}
+
+impl Telling for Octopus {
+    fn credentials(&self) -> Vec<String> {
+        let start = self.start();
+        let accounts = [&start.admin, &start.operator, &start.bystander];
+        let keys = accounts.map(|account| account.key.clone()).into_iter();
+        keys.chain([start.admin_password().to_owned()]).collect()
+    }
+
+    fn secret(effect: Effect) -> Option<&'static str> {
+        (effect == Effect::Mint).then_some("ApiKey")
+    }
+}
+
+impl Telling for StackStorm {
+    fn credentials(&self) -> Vec<String> {
+        let start = self.start();
+        let users = [&start.admin, &start.operator, &start.bystander];
+        let both = users.map(|user| [user.key.clone(), user.password.clone()]);
+        both.concat()
+    }
+
+    /// The key is not told: the operator has made it.
+    fn secret(effect: Effect) -> Option<&'static str> {
+        (effect == Effect::SignIn).then_some("token")
+    }
+}
+
+/// A twin that tells what it makes.
 #[derive(Debug, Clone)]
-pub(crate) struct Tapped {
-    octopus: Octopus,
+pub(crate) struct Tapped<T = Octopus> {
+    twin: T,
     canaries: Canaries,
 }
 
-impl Tapped {
+impl<T: Telling> Tapped<T> {
     /// Taps a twin. The credentials that it starts with are canaries too.
-    pub(crate) fn new(octopus: Octopus, canaries: &Canaries) -> Self {
-        let Start {
-            admin,
-            operator,
-            bystander,
-            ..
-        } = octopus.start();
-        for credential in [admin, operator, bystander] {
-            canaries.add(&credential.key);
+    pub(crate) fn new(twin: T, canaries: &Canaries) -> Self {
+        for credential in twin.credentials() {
+            canaries.add(&credential);
         }
-        canaries.add(octopus.start().admin_password());
         Self {
-            octopus,
+            twin,
             canaries: canaries.clone(),
         }
     }
+}
 
-    /// The accounts that are there from the start, with their keys.
-    pub(crate) fn start(&self) -> &Start {
-        self.octopus.start()
-    }
+impl<T> Deref for Tapped<T> {
+    type Target = T;
 
-    /// The key with this text, if the server still knows it.
-    pub(crate) fn whose(&self, now: Timestamp, text: &str) -> Option<KeyView> {
-        self.octopus.whose(now, text)
+    fn deref(&self) -> &T {
+        &self.twin
     }
 }
 
-impl Twin for Tapped {
-    type Change = Change;
-    type View = View;
+impl<T: Telling> Twin for Tapped<T> {
+    type Change = T::Change;
+    type View = T::View;
 
-    const NAME: &'static str = Octopus::NAME;
+    const NAME: &'static str = T::NAME;
 
     fn handle(&mut self, now: Timestamp, request: Request<Bytes>) -> Response<Bytes> {
-        let mints = self.octopus.sort(&request).effect == Effect::Mint;
-        let response = Twin::handle(&mut self.octopus, now, request);
-        if mints && let Ok(body) = serde_json::from_slice::<Value>(response.body()) {
-            body["ApiKey"]
-                .as_str()
-                .into_iter()
-                .for_each(|key| self.canaries.add(key));
+        let secret = T::secret(self.twin.sort(&request).effect);
+        let response = self.twin.handle(now, request);
+        if let Some(secret) = secret
+            && let Ok(body) = serde_json::from_slice::<Value>(response.body())
+        {
+            let made = body[secret].as_str();
+            made.into_iter().for_each(|made| self.canaries.add(made));
         }
         response
     }
 
     fn sort(&self, request: &Request<Bytes>) -> Sort {
-        self.octopus.sort(request)
+        self.twin.sort(request)
     }
 
-    fn change(&mut self, now: Timestamp, change: Change) -> Result<(), Unknown> {
-        Twin::change(&mut self.octopus, now, change)
+    fn change(&mut self, now: Timestamp, change: T::Change) -> Result<(), Unknown> {
+        self.twin.change(now, change)
     }
 
-    fn view(&self, now: Timestamp) -> View {
-        self.octopus.view(now)
+    fn view(&self, now: Timestamp) -> T::View {
+        self.twin.view(now)
     }
 
     fn restore(&mut self, older: Self) {
-        self.octopus.restore(older.octopus);
+        self.twin.restore(older.twin);
     }
 
     fn refusal(&self, now: Timestamp, status: StatusCode) -> Response<Bytes> {
-        self.octopus.refusal(now, status)
+        self.twin.refusal(now, status)
     }
 }

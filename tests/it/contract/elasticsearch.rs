@@ -17,7 +17,7 @@ use testbed::twins::tcp::serve;
 use testbed::twins::{Door, Effect};
 
 use super::{Dates, Site, Stage, draft, keys, label, minted, order, suite};
-use crate::ladder::{Missing, Rung};
+use crate::ladder::Rung;
 
 pub(super) fn stage() -> anyhow::Result<Stage<Elasticsearch>> {
     let twin = Elasticsearch::new(&Config::default());
@@ -79,11 +79,7 @@ pub(super) fn own(rung: Rung) -> Rung {
 /// All that needs no control door, one after the other, each on a server of its own.
 async fn a_real_one_is_like_its_twin() -> anyhow::Result<()> {
     let fresh = async || -> anyhow::Result<(real::Elasticsearch, Site)> {
-        let server = match real::Elasticsearch::start(&real::Options::default()).await {
-            Ok(server) => server,
-            Err(real::Fault::Missing(what)) => bail!(Missing(what)),
-            Err(real::Fault::Failed(why)) => bail!("it does not start: {why}"),
-        };
+        let server = real::Elasticsearch::start(&real::Options::default()).await?;
         let password = server.password().to_owned();
         let site = site(server.url().to_owned(), "elastic".to_owned(), password, 12);
         Ok((server, site))

@@ -13,6 +13,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::{Context as _, ensure};
+use http::Method;
+use reqwest::Client;
+use serde_json::Value;
 use tokio::process::Command;
 use tokio::time::{interval, timeout};
 
@@ -101,6 +105,7 @@ pub struct Elasticsearch {
     process: Process,
     options: Options,
     url: String,
+    client: Client,
     _folder: RunFolder,
 }
 
@@ -115,11 +120,13 @@ impl Elasticsearch {
         let built = obtain().await?;
         let folder = RunFolder::create().map_err(failed)?;
         let process = launch(&built, folder.path(), options).map_err(failed)?;
-        let url = ready(&process, folder.path(), options).await?;
+        let client = Client::builder().no_proxy().build().map_err(failed)?;
+        let url = ready(&client, &process, folder.path(), options).await?;
         Ok(Self {
             process,
             options: options.clone(),
             url,
+            client,
             _folder: folder,
         })
     }
@@ -132,6 +139,31 @@ impl Elasticsearch {
     /// The password of `elastic`.
     pub fn password(&self) -> &str {
         &self.options.password
+    }
+
+    /// Asks it for something as `elastic`, who may do everything.
+    ///
+    /// # Errors
+    /// When the answer is not a good one, with its words.
+    pub async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Value> {
+        let ask = self.client.request(method, format!("{}{path}", self.url));
+        let mut ask = ask.timeout(PATIENCE);
+        ask = ask.basic_auth("elastic", Some(self.password()));
+        if let Some(body) = body {
+            ask = ask
+                .header("content-type", "application/json")
+                .body(body.to_string());
+        }
+        let answer = ask.send().await.context("Elasticsearch does not answer")?;
+        let (status, body) = (answer.status(), answer.bytes().await?);
+        let words = || String::from_utf8_lossy(&body).into_owned();
+        ensure!(status.is_success(), "{path}: {status}: {}", words());
+        Ok(serde_json::from_slice(&body)?)
     }
 
     /// The program, with its log.
@@ -174,12 +206,13 @@ fn launch(built: &Path, folder: &Path, options: &Options) -> anyhow::Result<Proc
 }
 
 /// Waits until it answers, and gives its URL.
-async fn ready(process: &Process, folder: &Path, options: &Options) -> Result<String, Fault> {
+async fn ready(
+    client: &Client,
+    process: &Process,
+    folder: &Path,
+    options: &Options,
+) -> Result<String, Fault> {
     let ports = folder.join("node/logs/http.ports");
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .build()
-        .map_err(failed)?;
     let answers = async {
         let mut tick = interval(Duration::from_millis(100));
         loop {

@@ -11,9 +11,14 @@ impl Case {
 
     /// The Secret `octopus` with the administrator's name and this password, offered.
     pub(crate) fn offered_password(&self, password: &str) -> String {
-        let (namespace, username) = (&self.namespace, &self.start.admin.username);
+        self.offered_sign_in("octopus", &self.start.admin.username, password)
+    }
+
+    /// A Secret with a user's name and password, offered.
+    pub(crate) fn offered_sign_in(&self, name: &str, username: &str, password: &str) -> String {
+        let namespace = &self.namespace;
         format!(
-            "{{apiVersion: v1, kind: Secret, metadata: {{name: octopus, namespace: {namespace}, \
+            "{{apiVersion: v1, kind: Secret, metadata: {{name: {name}, namespace: {namespace}, \
              labels: {{apikeys.dev/credential: 'true'}}}}, \
              stringData: {{username: {username}, password: '{password}'}}}}"
         )

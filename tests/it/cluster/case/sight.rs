@@ -270,9 +270,14 @@ impl Case {
 
     /// The value of the key in a Secret.
     pub(crate) async fn value(&self, name: &str) -> Result<String> {
+        self.entry(name, "OCTOPUS_API_KEY").await
+    }
+
+    /// One entry of a Secret.
+    pub(crate) async fn entry(&self, name: &str, entry: &str) -> Result<String> {
         let entries = self.entries(name).await?;
-        let entry = entries.and_then(|mut entries| entries.remove("OCTOPUS_API_KEY"));
-        entry.with_context(|| format!("Secret {name} holds no key"))
+        let found = entries.and_then(|mut entries| entries.remove(entry));
+        found.with_context(|| format!("Secret {name} has no entry {entry}"))
     }
 
     /// The story so far, for a row that fails.

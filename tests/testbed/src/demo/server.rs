@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use async_trait::async_trait;
 use http::StatusCode;
-use reqwest::{Client, RequestBuilder};
+use reqwest::Client;
 use serde_json::Value;
 
 use self::real::Real;
@@ -238,17 +238,6 @@ fn client() -> Result<Client> {
     client.build().context("no HTTP client")
 }
 
-/// What the answer to a request says, which must be a good one.
-async fn said(request: RequestBuilder) -> Result<Value> {
-    let answer = request.send().await?;
-    let status = answer.status();
-    let body = answer.bytes().await?;
-    if !status.is_success() {
-        bail!("it answers {status}: {}", String::from_utf8_lossy(&body));
-    }
-    Ok(serde_json::from_slice(&body)?)
-}
-
 fn count(count: usize, what: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {what}{plural}")
@@ -271,7 +260,9 @@ mod tests {
         let request = client().unwrap().post(server.url() + path);
         let request = request.header(header.0, header.1);
         let request = request.header("content-type", "application/json");
-        said(request.body(Bytes::from(body))).await.unwrap()
+        let answer = request.body(Bytes::from(body)).send().await.unwrap();
+        let body = answer.error_for_status().unwrap().bytes().await.unwrap();
+        serde_json::from_slice(&body).unwrap()
     }
 
     fn filled(server: &Server, blank: &str) -> String {

@@ -6,10 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use rand::RngExt as _;
-use reqwest::Client;
 use serde_json::{Value, json};
 
-use super::{Made, Site, Thing, client, said};
+use super::{Made, Site, Thing};
 use crate::elasticsearch::{Elasticsearch, Options, VERSION};
 
 /// The user that the operator signs in as, and its role.
@@ -18,7 +17,6 @@ const OPERATOR: &str = "apikey-operator";
 /// A running server, with a user for the operator.
 pub(super) struct Real {
     server: Elasticsearch,
-    client: Client,
     /// The operator's password.
     password: String,
 }
@@ -31,7 +29,6 @@ impl Real {
         };
         let real = Self {
             server: Elasticsearch::start(&options).await?,
-            client: client()?,
             password: password(),
         };
         real.admit_the_operator().await?;
@@ -41,35 +38,24 @@ impl Real {
     /// What `docs/elasticsearch.md` asks an administrator to do.
     async fn admit_the_operator(&self) -> Result<()> {
         let role = json!({
-            "cluster": ["manage_security", "manage_api_key", "grant_api_key", "monitor"],
+            "cluster": ["manage_security", "monitor"],
             "run_as": ["*"],
         });
         let user = json!({ "password": self.password, "roles": [OPERATOR] });
         for (path, body) in [("role", role), ("user", user)] {
             let path = format!("/_security/{path}/{OPERATOR}");
-            self.ask(Method::PUT, &path, Some(&body))
+            self.server
+                .ask(Method::PUT, &path, Some(&body))
                 .await
                 .with_context(|| format!("cannot make {path}"))?;
         }
         Ok(())
     }
 
-    async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
-        let url = format!("{}{path}", self.server.url());
-        let mut ask = self.client.request(method, url);
-        ask = ask.basic_auth("elastic", Some(self.server.password()));
-        if let Some(body) = body {
-            ask = ask
-                .header("content-type", "application/json")
-                .body(body.to_string());
-        }
-        said(ask).await
-    }
-
     /// Its keys: those that work, or with those that were ended too.
     async fn keys(&self, query: &str) -> Result<Vec<Value>> {
         let path = format!("/_security/api_key{query}");
-        let mut keys = self.ask(Method::GET, &path, None).await?;
+        let mut keys = self.server.ask(Method::GET, &path, None).await?;
         match keys["api_keys"].take() {
             Value::Array(keys) => Ok(keys),
             _ => anyhow::bail!("Elasticsearch lists no keys"),
@@ -98,7 +84,8 @@ impl Site for Real {
         let plain = String::from_utf8(STANDARD.decode(key)?)?;
         let (id, _) = plain.split_once(':').context("this is no key")?;
         let body = json!({ "ids": [id] });
-        self.ask(Method::DELETE, "/_security/api_key", Some(&body))
+        self.server
+            .ask(Method::DELETE, "/_security/api_key", Some(&body))
             .await
             .map(drop)
     }
@@ -111,7 +98,10 @@ impl Site for Real {
             let text = format!("key {id} of {owner} ({name})");
             Thing { id, text }
         });
-        let users = self.ask(Method::GET, "/_security/user", None).await?;
+        let users = self
+            .server
+            .ask(Method::GET, "/_security/user", None)
+            .await?;
         let users = users.as_object().context("Elasticsearch lists no users")?;
         let users = users.keys().map(|name| Thing {
             text: format!("account {name}"),
