@@ -109,9 +109,9 @@ impl<T: Telling> Twin for Tapped<T> {
         let response = self.twin.handle(now, request);
         if let Some(secret) = secret
             && let Ok(body) = serde_json::from_slice::<Value>(response.body())
+            && let Some(made) = body[secret].as_str()
         {
-            let made = body[secret].as_str();
-            made.into_iter().for_each(|made| self.canaries.add(made));
+            self.canaries.add(made);
         }
         response
     }

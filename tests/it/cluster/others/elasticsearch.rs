@@ -196,7 +196,7 @@ async fn account_deleted(server: &Elastic) -> Result<()> {
     let (case, owner) = (&server.case, server.named());
     case.apply(&server.whole()).await?;
     server.healed(&owner, 1).await?;
-    ensure!(server.users().await? == [owner.clone()]);
+    ensure!(server.users().await? == std::slice::from_ref(&owner));
     let grant = json!({
         "grant_type": "password",
         "username": "elastic",
